@@ -1,0 +1,1 @@
+"""Statistical profiles of robot sensor data: small, mergeable, made on the robot."""

@@ -1,0 +1,84 @@
+"""What can be configured in the core. The ROS parameters are declared from these classes."""
+
+from dataclasses import dataclass
+
+from profiler_node.settings import check_ranges, setting
+
+NS_PER_S = 1_000_000_000
+MOST_OPEN_WINDOWS = 60
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """How event time is cut into windows."""
+
+    length_s: float = setting(
+        60.0,
+        'Length of a window [s]. Windows are aligned to 1970, so those of all robots line up.',
+        minimum=0.1,
+        maximum=86_400.0,
+    )
+    allowed_lateness_s: float = setting(
+        2.0,
+        'How long a window waits for late messages [s]. A stamp further back than this behind the '
+        'newest is late, or starts a new epoch when the next ones follow it.',
+        minimum=0.0,
+        maximum=3_600.0,
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.allowed_lateness_s > MOST_OPEN_WINDOWS * self.length_s:
+            raise ValueError(
+                f'allowed_lateness_s is {self.allowed_lateness_s}, it must be at most '
+                f'{MOST_OPEN_WINDOWS} times length_s ({self.length_s}): every window in that time '
+                'is held in memory'
+            )
+
+    @property
+    def length_ns(self) -> int:
+        """Length of a window [ns]."""
+        return round(self.length_s * NS_PER_S)
+
+    @property
+    def allowed_lateness_ns(self) -> int:
+        """Allowed lateness [ns]."""
+        return round(self.allowed_lateness_s * NS_PER_S)
+
+
+@dataclass(frozen=True)
+class SketchConfig:
+    """Accuracy of the sketches against their size."""
+
+    kll_k: int = setting(
+        200,
+        'k of the KLL quantile sketches: 200 gives 1.33 % rank error in up to about 2.6 kB.',
+        minimum=8,
+        maximum=65_535,
+    )
+    hll_lg_k: int = setting(
+        12,
+        'Base-2 logarithm of the HyperLogLog registers: 12 gives 1.6 % error in up to 2 kB.',
+        minimum=7,
+        maximum=21,
+    )
+    frequent_lg_max_k: int = setting(
+        7,
+        'Base-2 logarithm of the frequent-items map: 7 counts up to 96 categories exactly.',
+        minimum=3,
+        maximum=16,
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """One topic to profile."""
+
+    topic: str = setting(
+        '',
+        'Topic to profile. A relative name follows the namespace and can be remapped. Empty: the '
+        'name of the stream.',
+    )

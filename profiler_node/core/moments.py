@@ -1,0 +1,79 @@
+"""Count, mean, variance, min and max of a set of numbers, mergeable.
+
+Merging is commutative, and associative up to floating-point rounding (Chan, Golub, LeVeque 1979).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Moments of `count` finite numbers; all other fields are 0 when count is 0.
+
+    m2: sum of squared differences from the mean. min_stamp_ns, max_stamp_ns: header stamp [ns] of
+    the earliest message that held the min and the max.
+    """
+
+    count: int = 0
+    mean: float = 0.0
+    m2: float = 0.0
+    min: float = 0.0
+    max: float = 0.0
+    min_stamp_ns: int = 0
+    max_stamp_ns: int = 0
+
+    @property
+    def stddev(self) -> float:
+        """Standard deviation of the population."""
+        return math.sqrt(self.m2 / self.count) if self.count else 0.0
+
+    def merged(self, other: 'Moments') -> 'Moments':
+        """Return the moments of both sets together."""
+        if not other.count:
+            return self
+        if not self.count:
+            return other
+        count = self.count + other.count
+        delta = other.mean - self.mean
+        # The weighted form, not mean + delta * share, so that a.merged(b) == b.merged(a).
+        mean = (self.count * self.mean + other.count * other.mean) / count
+        m2 = self.m2 + other.m2 + delta * delta * (self.count * other.count / count)
+        low, low_stamp = min((self.min, self.min_stamp_ns), (other.min, other.min_stamp_ns))
+        high, minus_stamp = max((self.max, -self.max_stamp_ns), (other.max, -other.max_stamp_ns))
+        return Moments(count, mean, m2, low, high, low_stamp, -minus_stamp)
+
+
+def moments_of(values: NDArray[np.float64], stamps_ns: NDArray[np.int64]) -> Moments:
+    """Return the moments of values, (N,) finite; stamps_ns: (N,) stamp of each value."""
+    if not values.size:
+        return Moments()
+    mean = float(values.mean())
+    low, high = int(values.argmin()), int(values.argmax())
+    return Moments(
+        count=values.size,
+        mean=mean,
+        m2=float(np.square(values - mean).sum()),
+        min=float(values[low]),
+        max=float(values[high]),
+        min_stamp_ns=int(stamps_ns[low]),
+        max_stamp_ns=int(stamps_ns[high]),
+    )
+
+
+def level_moments(counts: NDArray[np.int64]) -> tuple[int, float, float]:
+    """Return count, mean and m2 of a histogram of integer levels, correctly rounded.
+
+    counts: (L,) how many values are 0, 1, ... L - 1. The sums are integers, so that the result
+    does not depend on the order of the values.
+    """
+    levels = np.arange(counts.size, dtype=np.int64)
+    count = int(counts.sum())
+    if not count:
+        return 0, 0.0, 0.0
+    weighted = levels * counts
+    total, squares = int(weighted.sum()), int(np.dot(weighted, levels))
+    return count, total / count, (count * squares - total * total) / count

@@ -1,0 +1,237 @@
+"""The finished profile of one stream in one window: immutable, mergeable.
+
+Counts, moments, min, max and their stamps merge exactly (moments up to floating-point rounding),
+sketches within their error. `merged` leaves its inputs alone. Counts and KLL sketches are not
+idempotent: drop duplicates by `identity` first.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import reduce
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from profiler_node.core import sketches
+from profiler_node.core.moments import Moments
+
+NumericKind = Literal['scalar', 'elements']
+VARIOUS = '*'  # stands for an attribute in which merged profiles differ
+
+_UNITS = {
+    'bits': 'bit',
+    'bytes': 'byte',
+    'deg': 'deg',
+    'm': 'm',
+    'm3': 'm^3',
+    'rad': 'rad',
+    's': 's',
+}
+
+
+class ProfileError(ValueError):
+    """Profiles that do not belong together."""
+
+
+def unit_of(name: str) -> str:
+    """Return the unit that a feature's name ends in, '' for none."""
+    return _UNITS.get(name.rpartition('_')[2], '') if '_' in name else ''
+
+
+@dataclass(frozen=True, slots=True)
+class NumericFeature:
+    """Numbers: one a message (scalar), or every pixel, point, beam or box (elements).
+
+    moments.count counts the finite values; missing (NaN or null), pos_inf and neg_inf are apart and
+    in neither the moments nor the sketch. kll: serialized quantile sketch of the finite values.
+    """
+
+    kind: NumericKind
+    moments: Moments
+    kll: bytes
+    missing: int = 0
+    pos_inf: int = 0
+    neg_inf: int = 0
+
+    def quantiles(self, ranks: Sequence[float]) -> list[float]:
+        """Return the quantile at each of ranks (0 to 1), within the sketch's rank error.
+
+        They are kept inside [min, max], which the float32 of the sketch can miss by rounding.
+        """
+        low, high = self.moments.min, self.moments.max
+        return [min(max(value, low), high) for value in sketches.quantiles(self.kll, ranks)]
+
+
+@dataclass(frozen=True, slots=True)
+class CategoricalFeature:
+    """Strings. hll, frequent: serialized sketches of distinct values and of the commonest ones."""
+
+    count: int
+    hll: bytes
+    frequent: bytes
+    missing: int = 0
+
+    @property
+    def kind(self) -> Literal['categorical']:
+        """The kind, as for numbers."""
+        return 'categorical'
+
+    @property
+    def distinct(self) -> int:
+        """Number of distinct values, estimated."""
+        return sketches.distinct(self.hll)
+
+    def top(self, most: int) -> list[tuple[str, int]]:
+        """Return up to `most` values with their counts, the most frequent first."""
+        return sketches.frequent(self.frequent, most)
+
+
+Feature = NumericFeature | CategoricalFeature
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What became of the messages, and what profiling them cost.
+
+    seen = decoded + sum(decode_errors) + late + shed. lost: published but never received, told from
+    gaps. duplicate_stamps, stamp_regressions: decoded messages whose header stamp equals, or is
+    behind, the one before. cpu_ns: CPU time of this process spent on the stream. peak_rss_bytes:
+    the most memory that the process has held so far.
+    """
+
+    seen: int = 0
+    decoded: int = 0
+    decode_errors: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    shed: int = 0
+    late: int = 0
+    lost: int = 0
+    duplicate_stamps: int = 0
+    stamp_regressions: int = 0
+    cpu_ns: int = 0
+    peak_rss_bytes: int = 0
+
+    def merged(self, other: 'Counters') -> 'Counters':
+        """Return the sums; of the peak, the larger."""
+        sums: dict[str, Any] = {
+            item.name: getattr(self, item.name) + getattr(other, item.name)
+            for item in fields(self)
+            if item.name not in {'decode_errors', 'peak_rss_bytes'}
+        }
+        errors = Counter(self.decode_errors) + Counter(other.decode_errors)
+        sums['decode_errors'] = MappingProxyType(dict(sorted(errors.items())))
+        return Counters(**sums, peak_rss_bytes=max(self.peak_rss_bytes, other.peak_rss_bytes))
+
+
+class Identity(NamedTuple):
+    """What makes two profiles the same one."""
+
+    robot_id: str
+    stream: str
+    segment: str
+    epoch: int
+    window_start_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a stream's messages come from."""
+
+    robot_id: str
+    stream: str
+    topic: str
+    message_type: str
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    segment: str = ''
+
+    def merged(self, other: 'Source') -> 'Source':
+        """Return what both have in common; an attribute that differs becomes `*`."""
+        same = {
+            item.name: getattr(self, item.name)
+            if getattr(self, item.name) == getattr(other, item.name)
+            else VARIOUS
+            for item in fields(self)
+            if item.name != 'tags'
+        }
+        tags = dict(sorted(set(self.tags.items()) & set(other.tags.items())))
+        return Source(**same, tags=MappingProxyType(tags))
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One stream in one window [window_start_ns, window_end_ns), event time since 1970."""
+
+    source: Source
+    epoch: int
+    window_start_ns: int
+    window_end_ns: int
+    counters: Counters
+    features: Mapping[str, Feature]
+
+    @property
+    def identity(self) -> Identity:
+        """What makes two profiles the same one."""
+        source = self.source
+        return Identity(
+            source.robot_id, source.stream, source.segment, self.epoch, self.window_start_ns
+        )
+
+    def with_features(self, names: Iterable[str]) -> 'Profile':
+        """Return this profile with the features of these names alone."""
+        return replace(self, features=MappingProxyType({n: self.features[n] for n in names}))
+
+    def merged(self, *others: 'Profile') -> 'Profile':
+        """Return one profile of all the data behind this and others, leaving them as they are.
+
+        The window becomes the span of all of them, the epoch the smallest. Raises ProfileError
+        where a feature is of one kind here and of another there.
+        """
+        every = (self, *others)
+        names = sorted({name for profile in every for name in profile.features})
+        return Profile(
+            source=reduce(Source.merged, (profile.source for profile in every)),
+            epoch=min(profile.epoch for profile in every),
+            window_start_ns=min(profile.window_start_ns for profile in every),
+            window_end_ns=max(profile.window_end_ns for profile in every),
+            counters=reduce(Counters.merged, (profile.counters for profile in every)),
+            features=MappingProxyType(
+                {
+                    name: _merge_feature(
+                        name, [p.features[name] for p in every if name in p.features]
+                    )
+                    for name in names
+                }
+            ),
+        )
+
+
+T = TypeVar('T')
+
+
+def _all_of(kind: type[T], features: Iterable[Any]) -> list[T] | None:
+    chosen = list(features)
+    return chosen if all(isinstance(feature, kind) for feature in chosen) else None
+
+
+def _merge_feature(name: str, features: Sequence[Feature]) -> Feature:
+    """Merge one or more features of one name."""
+    if numeric := _all_of(NumericFeature, features):
+        kinds: set[NumericKind] = {feature.kind for feature in numeric}
+        if len(kinds) == 1:
+            return NumericFeature(
+                kind=kinds.pop(),
+                moments=reduce(Moments.merged, (feature.moments for feature in numeric)),
+                kll=sketches.merge_quantiles([feature.kll for feature in numeric]),
+                missing=sum(feature.missing for feature in numeric),
+                pos_inf=sum(feature.pos_inf for feature in numeric),
+                neg_inf=sum(feature.neg_inf for feature in numeric),
+            )
+    if categorical := _all_of(CategoricalFeature, features):
+        return CategoricalFeature(
+            count=sum(feature.count for feature in categorical),
+            hll=sketches.merge_distinct([feature.hll for feature in categorical]),
+            frequent=sketches.merge_frequent([feature.frequent for feature in categorical]),
+            missing=sum(feature.missing for feature in categorical),
+        )
+    raise ProfileError(
+        f'{name} is {" and ".join(sorted({f.kind for f in features}))} in the profiles to merge'
+    )

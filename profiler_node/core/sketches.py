@@ -1,0 +1,165 @@
+"""The sketches, the only place that knows the datasketches library.
+
+Guarantees, at 99 % confidence:
+- KLL (quantiles): a rank is within `rank_error(k)` of the truth, 1.33 % for k = 200, after any
+  number of merges.
+- HLL (distinct values): within 2.6 * 1.04 / sqrt(2^lg_k), 4.2 % for lg_k = 12.
+- Frequent items: exact while there are at most 0.75 * 2^lg_max_k categories, then each count is
+  within 3.5 / 2^lg_max_k of the total.
+
+Finished sketches are `bytes` in the library's own cross-language format. Damaged bytes raise
+SketchError.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import datasketches  # type: ignore[import-untyped]
+import numpy as np
+from numpy.typing import NDArray
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+_KLL_MIN_LEVEL = 8
+_EXACT_K = 65_535  # the largest k: a sketch that has room for a whole histogram
+
+
+class SketchError(ValueError):
+    """Bytes that are no sketch of the expected kind."""
+
+
+def _deserialize(kind: Any, data: bytes) -> Any:
+    try:
+        return kind.deserialize(data)
+    except (ValueError, IndexError, RuntimeError, MemoryError) as error:
+        raise SketchError(f'{kind.__name__} of {len(data)} bytes: {error}') from error
+
+
+def rank_error(k: int) -> float:
+    """Return the KLL rank error for k, as a share of the count."""
+    return float(datasketches.kll_floats_sketch.get_normalized_rank_error(k, False))
+
+
+class QuantileSketch:
+    """A KLL sketch of float32."""
+
+    def __init__(self, k: int) -> None:
+        self._kll = datasketches.kll_floats_sketch(k)
+
+    def update(self, values: NDArray[np.float64]) -> None:
+        """Add values, (N,) finite; what float32 cannot hold becomes its largest number."""
+        self._kll.update(np.clip(values, -FLOAT32_MAX, FLOAT32_MAX).astype(np.float32))
+
+    def update_weighted(self, values: NDArray[np.float32], weights: NDArray[np.int64]) -> None:
+        """Add each of values, (N,) strictly increasing, weights, (N,) > 0, times."""
+        for part in _exact_sketches(values, weights):
+            self._kll.merge(_deserialize(datasketches.kll_floats_sketch, part))
+
+    def to_bytes(self) -> bytes:
+        """Return the serialized sketch."""
+        return bytes(self._kll.serialize())
+
+
+def _level_capacity(height: int, levels: int) -> int:
+    """Return the room of one KLL level at k = 65535, as the library computes it."""
+    depth = levels - height - 1
+    share: int = (2 * (_EXACT_K << depth) // 3**depth + 1) // 2
+    return max(_KLL_MIN_LEVEL, share)
+
+
+def _exact_sketches(values: NDArray[np.float32], weights: NDArray[np.int64]) -> Iterable[bytes]:
+    """Yield serialized KLL sketches that hold the weighted values without any error.
+
+    An item of KLL level i counts 2^i times, so a value goes into level i for every bit i that is
+    set in its weight. The layout is the one of kll_sketch::serialize in datasketches-cpp: preamble,
+    n, min_k, number of levels, start of each level, min, max, items from level 0 up.
+    """
+    step = _EXACT_K  # a level holds a value at most once: this many always fit
+    for start in range(0, values.size, step):
+        part, counts = values[start : start + step], weights[start : start + step]
+        n = int(counts.sum())
+        levels = [part[(counts >> bit) & 1 == 1] for bit in range(int(counts.max()).bit_length())]
+        # A level may take any free room, only the sum over all levels is bounded.
+        capacity = sum(_level_capacity(height, len(levels)) for height in range(len(levels)))
+        if (total := sum(level.size for level in levels)) > capacity:
+            half = part.size // 2
+            yield from _exact_sketches(part[:half], counts[:half])
+            yield from _exact_sketches(part[half:], counts[half:])
+            continue
+        if n == 1:
+            # The library has a layout of its own for a single item.
+            single = datasketches.kll_floats_sketch(_EXACT_K)
+            single.update(part)
+            yield bytes(single.serialize())
+            continue
+        starts = capacity - total + np.cumsum([0, *(level.size for level in levels[:-1])])
+        header = np.array([5 | 1 << 8 | 15 << 16 | 2 << 24, _EXACT_K | 8 << 16], '<u4').tobytes()
+        size = (
+            np.array([n], '<u8').tobytes()
+            + np.array([_EXACT_K | len(levels) << 16], '<u4').tobytes()
+        )
+        bounds = np.array([part[0], part[-1]], '<f4').tobytes()
+        items = np.concatenate(levels).astype('<f4').tobytes()
+        yield header + size + starts.astype('<u4').tobytes() + bounds + items
+
+
+def merge_quantiles(sketches: Sequence[bytes]) -> bytes:
+    """Return the KLL sketch of all the data behind sketches, one or more."""
+    merged = _deserialize(datasketches.kll_floats_sketch, sketches[0])
+    for data in sketches[1:]:
+        merged.merge(_deserialize(datasketches.kll_floats_sketch, data))
+    return bytes(merged.serialize())
+
+
+def quantiles(sketch: bytes, ranks: Sequence[float]) -> list[float]:
+    """Return the smallest values whose rank is at least each of ranks; [] for an empty sketch."""
+    kll = _deserialize(datasketches.kll_floats_sketch, sketch)
+    return [] if kll.is_empty() else list(kll.get_quantiles(list(ranks), True))
+
+
+class CategorySketch:
+    """Distinct count (HLL) and most frequent ones (frequent items) of a set of strings."""
+
+    def __init__(self, hll_lg_k: int, frequent_lg_max_k: int) -> None:
+        self._hll = datasketches.hll_sketch(hll_lg_k, datasketches.tgt_hll_type.HLL_4)
+        self._frequent = datasketches.frequent_strings_sketch(frequent_lg_max_k)
+
+    def update(self, value: str, weight: int = 1) -> None:
+        """Add value weight times."""
+        self._hll.update(value)
+        self._frequent.update(value, weight)
+
+    def to_bytes(self) -> tuple[bytes, bytes]:
+        """Return the serialized HLL and frequent-items sketches."""
+        return bytes(self._hll.serialize_compact()), bytes(self._frequent.serialize())
+
+
+def merge_distinct(sketches: Sequence[bytes]) -> bytes:
+    """Return the HLL sketch of all the data behind sketches, one or more."""
+    hlls = [_deserialize(datasketches.hll_sketch, data) for data in sketches]
+    union = datasketches.hll_union(max(hll.lg_config_k for hll in hlls))
+    for hll in hlls:
+        union.update(hll)
+    return bytes(union.get_result(datasketches.tgt_hll_type.HLL_4).serialize_compact())
+
+
+def distinct(sketch: bytes) -> int:
+    """Return the estimated number of distinct values."""
+    estimate: float = _deserialize(datasketches.hll_sketch, sketch).get_estimate()
+    return round(estimate)
+
+
+def merge_frequent(sketches: Sequence[bytes]) -> bytes:
+    """Return the frequent-items sketch of all the data behind sketches, one or more."""
+    merged = _deserialize(datasketches.frequent_strings_sketch, sketches[0])
+    for data in sketches[1:]:
+        merged.merge(_deserialize(datasketches.frequent_strings_sketch, data))
+    return bytes(merged.serialize())
+
+
+def frequent(sketch: bytes, most: int) -> list[tuple[str, int]]:
+    """Return up to `most` categories with their estimated counts, most frequent first."""
+    items = _deserialize(datasketches.frequent_strings_sketch, sketch).get_frequent_items(
+        datasketches.frequent_items_error_type.NO_FALSE_NEGATIVES
+    )
+    ranked = sorted(((item[0], item[1]) for item in items), key=lambda item: (-item[1], item[0]))
+    return ranked[:most]

@@ -1,0 +1,234 @@
+"""Tumbling windows in event time, aligned to 1970.
+
+A window closes when the newest stamp is past its end by the allowed lateness. A message behind that
+is late; when the next ones follow it, time has started anew (a looped bag, a clock that was set):
+the open windows close and a new epoch begins, with nothing lost.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from profiler_node.core.accumulators import Accumulator, accumulator_for
+from profiler_node.core.config import NS_PER_S, SketchConfig, WindowConfig
+from profiler_node.core.observation import Observation
+from profiler_node.core.profile import Counters, Profile, Source
+
+_CONFIRMATIONS = 3  # messages in a row, behind the allowed lateness, that make a new epoch
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counters in the making; see profile.Counters."""
+
+    seen: int = 0
+    decoded: int = 0
+    decode_errors: Counter[str] = field(default_factory=Counter)
+    late: int = 0
+    duplicate_stamps: int = 0
+    stamp_regressions: int = 0
+    cpu_ns: int = 0
+    peak_rss_bytes: int = 0
+
+    def finish(self) -> Counters:
+        """Return the counters as they are now."""
+        return Counters(
+            seen=self.seen,
+            decoded=self.decoded,
+            decode_errors=MappingProxyType(dict(sorted(self.decode_errors.items()))),
+            late=self.late,
+            duplicate_stamps=self.duplicate_stamps,
+            stamp_regressions=self.stamp_regressions,
+            cpu_ns=self.cpu_ns,
+            peak_rss_bytes=self.peak_rss_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is known of one message with a stamp.
+
+    stamp_ns: event time since 1970. error: why its content has no features, '' if it has.
+    """
+
+    stamp_ns: int
+    observation: Observation
+    error: str = ''
+
+
+class _Window:
+    """An open window [start_ns, end_ns)."""
+
+    def __init__(self, start_ns: int, end_ns: int) -> None:
+        self.start_ns = start_ns
+        self.end_ns = end_ns
+        self.tally = Tally()
+        self.features: dict[str, Accumulator] = {}
+
+    def add(self, stamp_ns: int, observation: Observation, sketch: SketchConfig) -> None:
+        for name, value in observation.items():
+            accumulator = self.features.get(name)
+            if accumulator is None:
+                accumulator = self.features[name] = accumulator_for(value, sketch)
+            accumulator.add(value, stamp_ns)
+
+    def finish(self, source: Source, epoch: int) -> Profile:
+        features = {name: self.features[name].finish() for name in sorted(self.features)}
+        return Profile(
+            source=source,
+            epoch=epoch,
+            window_start_ns=self.start_ns,
+            window_end_ns=self.end_ns,
+            counters=self.tally.finish(),
+            features=MappingProxyType(features),
+        )
+
+
+class _Timeline:
+    """The open windows of one epoch."""
+
+    def __init__(self, config: WindowConfig, sketch: SketchConfig) -> None:
+        self._config = config
+        self._sketch = sketch
+        self._open: dict[int, _Window] = {}
+        self._last_stamp_ns: int | None = None
+        self._closed_until_ns: int | None = None
+        self.newest_ns: int | None = None  # the largest stamp so far, the watermark
+
+    def accepts(self, stamp_ns: int) -> bool:
+        """Whether the message is neither behind the allowed lateness nor in a closed window."""
+        if self.newest_ns is None:
+            return True
+        if self._closed_until_ns is not None and stamp_ns < self._closed_until_ns:
+            return False
+        return stamp_ns >= self.newest_ns - self._config.allowed_lateness_ns
+
+    def add(self, message: Message) -> None:
+        """Add a message; it must be accepted."""
+        tally = self._advance(message.stamp_ns)
+        tally.seen += 1
+        if message.error:
+            tally.decode_errors[message.error] += 1
+        else:
+            tally.decoded += 1
+        if self._last_stamp_ns is not None:
+            interval_ns = message.stamp_ns - self._last_stamp_ns
+            if interval_ns < 0:
+                tally.stamp_regressions += 1
+            else:
+                message.observation['message/interval_s'] = interval_ns / NS_PER_S
+                tally.duplicate_stamps += interval_ns == 0
+        self._last_stamp_ns = message.stamp_ns
+        window = self._open[self._start_of(message.stamp_ns)]
+        window.add(message.stamp_ns, message.observation, self._sketch)
+
+    def add_unreadable(self, reason: str, receive_ns: int) -> None:
+        """Add a message without a stamp: to the newest window, or to one at receive_ns."""
+        tally = self.newest_tally()
+        if tally is None or self._last_stamp_ns is None:
+            tally = self._advance(receive_ns)
+        tally.seen += 1
+        tally.decode_errors[reason] += 1
+
+    def _start_of(self, stamp_ns: int) -> int:
+        return stamp_ns - stamp_ns % self._config.length_ns
+
+    def _advance(self, stamp_ns: int) -> Tally:
+        """Make sure that there is a window for stamp_ns, and return its tally."""
+        start_ns = self._start_of(stamp_ns)
+        if start_ns not in self._open:
+            self._open[start_ns] = _Window(start_ns, start_ns + self._config.length_ns)
+        if self.newest_ns is None or stamp_ns > self.newest_ns:
+            self.newest_ns = stamp_ns
+        return self._open[start_ns].tally
+
+    def newest_tally(self) -> Tally | None:
+        """Return the tally of the newest open window."""
+        return self._open[max(self._open)].tally if self._open else None
+
+    def close(self, until_ns: int | None = None) -> list[_Window]:
+        """Close and return, oldest first, the windows due at event time until_ns; None: all."""
+        limit_ns = None if until_ns is None else until_ns - self._config.allowed_lateness_ns
+        due = [w for w in self._open.values() if limit_ns is None or w.end_ns <= limit_ns]
+        due.sort(key=lambda window: window.start_ns)
+        for window in due:
+            del self._open[window.start_ns]
+            self._closed_until_ns = max(self._closed_until_ns or window.end_ns, window.end_ns)
+        return due
+
+
+class Windows:
+    """The windows of one stream. Every method returns nothing or the profiles it closed, in order.
+
+    epoch: the first epoch, so that a restarted process does not take an identity twice.
+    """
+
+    def __init__(
+        self, source: Source, window: WindowConfig, sketch: SketchConfig, epoch: int = 0
+    ) -> None:
+        self._source = source
+        self._config = (window, sketch)
+        self._epoch = epoch
+        self._current = _Timeline(*self._config)
+        self._candidate: list[Message] = []
+        self._cpu_ns = 0
+
+    @property
+    def newest_ns(self) -> int | None:
+        """The newest stamp [ns] of this epoch, None before the first message."""
+        return self._current.newest_ns
+
+    def add(self, message: Message) -> list[Profile]:
+        """Add a message."""
+        if not self._current.accepts(message.stamp_ns):
+            self._candidate.append(message)
+            return self._start_epoch() if len(self._candidate) == _CONFIRMATIONS else []
+        self._current.add(message)
+        if self._candidate:
+            # Time went on without them.
+            if tally := self._current.newest_tally():
+                tally.seen += len(self._candidate)
+                tally.late += len(self._candidate)
+            self._candidate = []
+        return self._finish(self._current.close(self._current.newest_ns))
+
+    def add_unreadable(self, reason: str, receive_ns: int) -> list[Profile]:
+        """Count a message whose stamp could not be read, received at receive_ns."""
+        self._current.add_unreadable(reason, receive_ns)
+        return self._finish(self._current.close(self._current.newest_ns))
+
+    def _start_epoch(self) -> list[Profile]:
+        """Close all windows and go on from the candidate's messages."""
+        closed = self._finish(self._current.close())
+        candidate, self._candidate = self._candidate, []
+        self._epoch += 1
+        self._current = _Timeline(*self._config)
+        for index, message in enumerate(candidate):
+            closed += self.add(message)
+            if index == 0 and (tally := self._current.newest_tally()):
+                tally.stamp_regressions += 1
+        return closed
+
+    def count_cost(self, cpu_ns: int, peak_rss_bytes: int) -> None:
+        """Charge CPU time to the newest window, and note the peak memory of the process so far.
+
+        Without an open window the cost waits for the next one.
+        """
+        self._cpu_ns += cpu_ns
+        if tally := self._current.newest_tally():
+            tally.cpu_ns, self._cpu_ns = tally.cpu_ns + self._cpu_ns, 0
+            tally.peak_rss_bytes = peak_rss_bytes
+
+    def close_due(self, event_ns: int) -> list[Profile]:
+        """Close the windows that are over at event time event_ns, for a stream that fell silent."""
+        return self._finish(self._current.close(event_ns))
+
+    def close(self) -> list[Profile]:
+        """Close all windows."""
+        closed: list[Profile] = []
+        while self._candidate:
+            closed += self._start_epoch()
+        return closed + self._finish(self._current.close())
+
+    def _finish(self, windows: list[_Window]) -> list[Profile]:
+        return [window.finish(self._source, self._epoch) for window in windows]

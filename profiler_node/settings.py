@@ -1,0 +1,25 @@
+"""Dataclass fields that carry their description and range: one source for checks, ROS and docs."""
+
+from dataclasses import field, fields
+from typing import Any
+
+
+def setting(
+    default: Any, description: str, *, minimum: float | None = None, maximum: float | None = None
+) -> Any:
+    """Return a dataclass field that carries its description and its inclusive range."""
+    metadata = {'description': description, 'minimum': minimum, 'maximum': maximum}
+    return field(default=default, metadata=metadata)
+
+
+def check_ranges(config: Any) -> None:
+    """Raise ValueError, naming the field, where a number is outside its declared range."""
+    for item in fields(config):
+        value, low, high = (
+            getattr(config, item.name),
+            *map(item.metadata.get, ('minimum', 'maximum')),
+        )
+        # A NaN compares false with everything, so the test is for inside, not for outside.
+        if (low is not None and not value >= low) or (high is not None and not value <= high):
+            bounds = f'at least {low}' if high is None else f'in [{low}, {high}]'
+            raise ValueError(f'{item.name} is {value}, it must be {bounds}')
