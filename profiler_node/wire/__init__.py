@@ -1,0 +1,1 @@
+"""The serialized form of a profile, the only place that knows protobuf."""
