@@ -1,0 +1,1 @@
+"""Gets opaque payloads off the robot: spool, batches, uploader, transport."""
