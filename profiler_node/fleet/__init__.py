@@ -1,0 +1,1 @@
+"""What a fleet owner does with profiles that have arrived."""
