@@ -1,0 +1,76 @@
+"""The node `bridge`: profiles in, objects in a store out."""
+
+import sys
+from dataclasses import dataclass
+
+from edge_profiler.msg import Profile as ProfileMessage
+from rclpy.node import Node
+
+from profiler_node.bridge.config import BridgeConfig
+from profiler_node.bridge.errors import SpoolError
+from profiler_node.bridge.spool import Spool
+from profiler_node.bridge.transport import sender
+from profiler_node.bridge.uploader import Uploader
+from profiler_node.ros.convert import spool_entry
+from profiler_node.ros.parameters import read_config, reject_unknown
+from profiler_node.ros.process import run
+from profiler_node.ros.qos import PROFILES_QOS
+from profiler_node.ros.state import state_path
+from profiler_node.settings import setting
+
+_LAST_UPLOAD_S = 4.0
+
+
+@dataclass(frozen=True)
+class BridgeNodeConfig:
+    """Where profiles wait and where they go."""
+
+    store_url: str = setting(
+        '',
+        'Where profiles go: a directory, or file://, s3://, gs://, az://, http(s)://. Credentials '
+        'come from the environment. Empty: the folder store in state_dir.',
+    )
+    state_dir: str = setting(
+        '', 'Folder for the spool. Empty: edge_profiler in ROS_HOME or ~/.ros.'
+    )
+
+
+class Bridge(Node):
+    """Makes profiles durable as they come in, and uploads them in a thread of its own."""
+
+    def __init__(self) -> None:
+        super().__init__('bridge', automatically_declare_parameters_from_overrides=True)
+        places = read_config(self, BridgeNodeConfig, '')
+        config = read_config(self, BridgeConfig, 'upload')
+        reject_unknown(self)
+        folder = state_path(places.state_dir, self.get_fully_qualified_name())
+        send = sender(places.store_url or str(folder / 'store'), config.timeout_s)
+        self._spool = Spool(folder / 'spool.sqlite3')
+        self._uploader = Uploader(self._spool, send, config)
+        self._uploader.start()
+        self.create_subscription(ProfileMessage, 'profiles', self._on_profile, PROFILES_QOS)
+
+    def _on_profile(self, message: ProfileMessage) -> None:
+        try:
+            self._spool.put(spool_entry(message))
+        except SpoolError as error:
+            self.get_logger().error(f'profile of {message.stream} not kept: {error}')
+
+    def finish(self) -> None:
+        """Upload what is left, if the link is up; what is not confirmed stays in the spool."""
+        if self._uploader.stop(_LAST_UPLOAD_S):
+            profiles, batches = self._spool.backlog()
+            if profiles or batches:
+                self.get_logger().warning(
+                    f'{profiles} profile(s) and {batches} batch(es) wait for the next start'
+                )
+            self._spool.close()
+
+
+def main() -> int:
+    """Run the node as a process."""
+    return run('bridge', Bridge)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

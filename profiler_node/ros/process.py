@@ -1,0 +1,65 @@
+"""Runs one node as a process: errors in one line, and a clean end."""
+
+import logging
+import signal
+import sys
+from collections.abc import Callable
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.rcutils_logger import RcutilsLogger
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from profiler_node.bridge.errors import BridgeError
+
+_WAKE_S = 0.1  # how soon a signal is seen while nothing else happens
+
+
+class _RosLogHandler(logging.Handler):
+    """Passes the log of the ROS-free modules on to the node's."""
+
+    def __init__(self, logger: RcutilsLogger) -> None:
+        super().__init__(logging.INFO)
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = self.format(record)
+        if record.levelno >= logging.ERROR:
+            self._logger.error(text)
+        elif record.levelno >= logging.WARNING:
+            self._logger.warning(text)
+        else:
+            self._logger.info(text)
+
+
+def run(name: str, make_node: Callable[[], Node]) -> int:
+    """Run the node until SIGINT, SIGTERM or the end of the context; return the exit status."""
+    stopped = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopped
+        stopped = True
+
+    # rclpy's own handlers would end the context, and with it the publishers, before finish().
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    try:
+        rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+        node = make_node()
+    except (OSError, RuntimeError, ValueError, BridgeError) as error:
+        print(f'{name}: {" ".join(str(error).split())}', file=sys.stderr)
+        return 1
+    log = logging.getLogger('profiler_node')
+    log.addHandler(_RosLogHandler(node.get_logger()))
+    log.setLevel(logging.INFO)
+    # Not EventsExecutor: Jazzy's raises SystemError for callbacks that take the message's info.
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while not stopped and rclpy.ok():
+        executor.spin_once(timeout_sec=_WAKE_S)
+    executor.remove_node(node)
+    node.finish()
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return 0

@@ -1,0 +1,28 @@
+"""Quality of service: what to ask for, given what is offered."""
+
+from collections.abc import Sequence
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+PROFILES_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=100,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+"""Of the topic `profiles`: a bridge that starts late still gets the last 100."""
+
+
+def matching_qos(offered: Sequence[QoSProfile], depth: int) -> QoSProfile:
+    """Return the strongest QoS that is compatible with all of offered, one or more.
+
+    depth is ours: how many messages may wait for us is not told by discovery.
+    """
+    reliable = all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered)
+    latched = all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered)
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
