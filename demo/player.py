@@ -1,0 +1,100 @@
+"""Publishes a recording on its topics at its own rate: player.py BAG [--seconds S] [--expect T].
+
+It publishes /clock too, so that nodes with use_sim_time live in the recording's time.
+"""
+
+import argparse
+import importlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import rclpy
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.interfaces import Connection
+from rosgraph_msgs.msg import Clock
+
+NS_PER_S = 1_000_000_000
+QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+SUBSCRIBED_WITHIN_S = 20.0
+
+
+def make_publishers(node: Node, connections: Sequence[Connection]) -> dict[str, Publisher]:
+    """Return a publisher for each topic whose message package is installed."""
+    publishers = {}
+    for connection in connections:
+        package, _, name = connection.msgtype.partition('/msg/')
+        try:
+            message_class = getattr(importlib.import_module(f'{package}.msg'), name)
+        except (ImportError, AttributeError):
+            print(f'player: {connection.topic} left out, {connection.msgtype} is not installed')
+            continue
+        publishers[connection.topic] = node.create_publisher(message_class, connection.topic, QOS)
+    return publishers
+
+
+def wait_for_subscribers(publishers: Sequence[Publisher]) -> None:
+    """Return when each has a subscriber. Exits with a message where one gets none in time."""
+    deadline_s = time.monotonic() + SUBSCRIBED_WITHIN_S
+    for publisher in publishers:
+        while not publisher.get_subscription_count():
+            if time.monotonic() > deadline_s:
+                raise SystemExit(f'player: nobody has subscribed {publisher.topic}')
+            time.sleep(0.02)
+
+
+def play(reader: AnyReader, publishers: dict[str, Publisher], clock: Publisher, end_ns: int) -> int:
+    """Publish the messages up to log time end_ns, each at its time; return how many."""
+    chosen = [c for c in reader.connections if c.topic in publishers]
+    start_s = time.monotonic()
+    first_ns = None
+    count = 0
+    for connection, log_ns, data in reader.messages(chosen, stop=end_ns):
+        first_ns = log_ns if first_ns is None else first_ns
+        wait_s = start_s + (log_ns - first_ns) / NS_PER_S - time.monotonic()
+        if wait_s > 0:
+            time.sleep(wait_s)
+        seconds, nanoseconds = divmod(log_ns, NS_PER_S)
+        now = Clock()
+        now.clock.sec, now.clock.nanosec = seconds, nanoseconds
+        clock.publish(now)
+        publishers[connection.topic].publish(bytes(data))
+        count += 1
+    return count
+
+
+def main() -> None:
+    """Play the recording that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('bag', type=Path)
+    parser.add_argument(
+        '--seconds', type=float, default=float('inf'), help='play no more than this'
+    )
+    parser.add_argument(
+        '--expect', nargs='*', default=[], help='topics that must be subscribed first'
+    )
+    arguments = parser.parse_args()
+    rclpy.init()
+    node = rclpy.create_node('player')
+    try:
+        with AnyReader([arguments.bag]) as reader:
+            publishers = make_publishers(node, reader.connections)
+            clock = node.create_publisher(Clock, '/clock', QOS)
+            wait_for_subscribers([publishers[topic] for topic in arguments.expect])
+            length_ns = min(arguments.seconds * NS_PER_S, reader.end_time - reader.start_time)
+            count = play(reader, publishers, clock, reader.start_time + round(length_ns) + 1)
+            for publisher in publishers.values():
+                publisher.wait_for_all_acked(Duration(seconds=5))
+    except AnyReaderError as error:
+        raise SystemExit(f'player: {arguments.bag}: {error}') from error
+    print(f'player: {count} messages in {length_ns / NS_PER_S:.1f} s')
+    node.destroy_node()
+    rclpy.try_shutdown()
+
+
+if __name__ == '__main__':
+    main()
