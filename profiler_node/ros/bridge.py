@@ -4,7 +4,6 @@ import sys
 from dataclasses import dataclass
 
 from edge_profiler.msg import Profile as ProfileMessage
-from rclpy.node import Node
 
 from profiler_node.bridge.config import BridgeConfig
 from profiler_node.bridge.errors import SpoolError
@@ -13,12 +12,12 @@ from profiler_node.bridge.transport import sender
 from profiler_node.bridge.uploader import Uploader
 from profiler_node.ros.convert import spool_entry
 from profiler_node.ros.parameters import read_config, reject_unknown
-from profiler_node.ros.process import run
+from profiler_node.ros.process import ProcessNode, run
 from profiler_node.ros.qos import PROFILES_QOS
 from profiler_node.ros.state import state_path
 from profiler_node.settings import setting
 
-_LAST_UPLOAD_S = 4.0
+_LAST_UPLOAD_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class BridgeNodeConfig:
     )
 
 
-class Bridge(Node):
+class Bridge(ProcessNode):
     """Makes profiles durable as they come in, and uploads them in a thread of its own."""
 
     def __init__(self) -> None:
@@ -55,6 +54,10 @@ class Bridge(Node):
             self._spool.put(spool_entry(message))
         except SpoolError as error:
             self.get_logger().error(f'profile of {message.stream} not kept: {error}')
+
+    def expects_more(self) -> bool:
+        """Whether a profiler is still there: stopped together with us, it has yet to flush."""
+        return self.count_publishers('profiles') > 0
 
     def finish(self) -> None:
         """Upload what is left, if the link is up; what is not confirmed stays in the spool."""

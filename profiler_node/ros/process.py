@@ -3,6 +3,7 @@
 import logging
 import signal
 import sys
+import time
 from collections.abc import Callable
 
 import rclpy
@@ -13,7 +14,19 @@ from rclpy.signals import SignalHandlerOptions
 
 from profiler_node.bridge.errors import BridgeError
 
+_EXPECT_S = 2.5  # how long the messages still to come are waited for
 _WAKE_S = 0.1  # how soon a signal is seen while nothing else happens
+
+
+class ProcessNode(Node):
+    """A node with something left to do when its process is asked to end."""
+
+    def expects_more(self) -> bool:
+        """Whether to go on for a moment, because messages are still to come."""
+        return False
+
+    def finish(self) -> None:
+        """Bring in what is open, within two seconds or so."""
 
 
 class _RosLogHandler(logging.Handler):
@@ -33,7 +46,7 @@ class _RosLogHandler(logging.Handler):
             self._logger.info(text)
 
 
-def run(name: str, make_node: Callable[[], Node]) -> int:
+def run(name: str, make_node: Callable[[], ProcessNode]) -> int:
     """Run the node until SIGINT, SIGTERM or the end of the context; return the exit status."""
     stopped = False
 
@@ -57,6 +70,9 @@ def run(name: str, make_node: Callable[[], Node]) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     while not stopped and rclpy.ok():
+        executor.spin_once(timeout_sec=_WAKE_S)
+    deadline_s = time.monotonic() + _EXPECT_S
+    while rclpy.ok() and node.expects_more() and time.monotonic() < deadline_s:
         executor.spin_once(timeout_sec=_WAKE_S)
     executor.remove_node(node)
     node.finish()

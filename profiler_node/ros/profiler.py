@@ -12,7 +12,6 @@ from typing import Any
 from edge_profiler.msg import Profile as ProfileMessage
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
-from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
@@ -23,13 +22,13 @@ from profiler_node.core.stream import EXTRACTORS, Stream
 from profiler_node.feed import feed
 from profiler_node.ros.convert import profile_message
 from profiler_node.ros.parameters import read_config, reject_unknown
-from profiler_node.ros.process import run
+from profiler_node.ros.process import ProcessNode, run
 from profiler_node.ros.qos import PROFILES_QOS, matching_qos
 from profiler_node.ros.state import next_epoch, state_path
 from profiler_node.settings import setting
 
 _LOOK_PERIOD_S = 1.0  # between two looks for publishers and for silent streams
-_ACKNOWLEDGE_S = 3.0  # how long the last profiles may take to reach the bridge
+_ACKNOWLEDGE_S = 2.0  # how long the last profiles may take to reach the bridge
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class _Input:
     complaint: str = ''
 
 
-class Profiler(Node):
+class Profiler(ProcessNode):
     """Subscribes what is published, and publishes a profile of each stream and window."""
 
     def __init__(self) -> None:

@@ -1,0 +1,67 @@
+"""Starts the profiler and, unless bridge:=false, the bridge.
+
+To profile topics of an existing launch file, include this one with remappings (SetRemap), or name
+the topics in config_file.
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+CONFIG = Path(get_package_share_directory('edge_profiler')) / 'config'
+
+ARGUMENTS = {
+    'config_file': (str(CONFIG / 'profiler.yaml'), 'parameters of the profiler'),
+    'bridge_config_file': (str(CONFIG / 'bridge.yaml'), 'parameters of the bridge'),
+    'namespace': ('', 'namespace of both nodes; relative topics follow it'),
+    'image': ('image', 'topic of the stream image'),
+    'robot_id': ('', 'name of this robot; empty: as in config_file'),
+    'use_sim_time': ('false', 'true: follow /clock, as for a bag that is played'),
+    'bridge': ('true', 'false: publish profiles, but do not store or upload them'),
+    'store_url': ('', 'where profiles go; empty: as in bridge_config_file'),
+}
+
+
+def nodes(context):
+    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    sim_time = {'use_sim_time': given['use_sim_time'].lower() in {'true', '1'}}
+
+    def override(name):
+        return {name: given[name]} if given[name] else {}
+
+    profiler = Node(
+        package='edge_profiler',
+        executable='profiler',
+        name='profiler',
+        namespace=given['namespace'],
+        parameters=[given['config_file'], sim_time | override('robot_id')],
+        remappings=[('image', given['image'])] if given['image'] != 'image' else [],
+        output='screen',
+    )
+    bridge = Node(
+        package='edge_profiler',
+        executable='bridge',
+        name='bridge',
+        namespace=given['namespace'],
+        parameters=[given['bridge_config_file'], sim_time | override('store_url')],
+        condition=IfCondition(given['bridge']),
+        output='screen',
+    )
+    return [profiler, bridge]
+
+
+def generate_launch_description():
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=description)
+                for name, (default, description) in ARGUMENTS.items()
+            ),
+            OpaqueFunction(function=nodes),
+        ]
+    )
