@@ -19,7 +19,7 @@ demo: setup ## play a recording (BAG=path, default: a generated scene) into the 
 	@$(IN_ENV) python demo/run.py $(BAG)
 
 test: setup ## run the tests
-	@$(IN_ENV) python -m pytest
+	@$(IN_ENV) pytest
 
 lint: setup ## check style and types
 	@$(IN_ENV) ruff check . && ruff format --check . && mypy

@@ -1,0 +1,113 @@
+"""Merging profiles."""
+
+from dataclasses import replace
+
+import pytest
+
+from profiler_node.core.accumulators import CategoryAccumulator, ScalarAccumulator
+from profiler_node.core.config import SketchConfig
+from profiler_node.core.profile import Counters, Profile, ProfileError, Source, unit_of
+
+SOURCE = Source('r1', 'image', '/image', 'sensor_msgs/msg/Image', {'firmware': '1', 'site': 'a'})
+
+
+def scalar(*values):
+    accumulator = ScalarAccumulator(SketchConfig())
+    for index, value in enumerate(values):
+        accumulator.add(value, index)
+    return accumulator.finish()
+
+
+def category(*values):
+    accumulator = CategoryAccumulator(SketchConfig())
+    for value in values:
+        accumulator.add(value, 0)
+    return accumulator.finish()
+
+
+def make(start, features, source=SOURCE, **counters):
+    return Profile(source, 0, start, start + 60, Counters(**counters), features)
+
+
+def test_merged_has_the_data_of_all_and_leaves_them_alone():
+    first = make(0, {'a/x': scalar(1.0, 2.0)}, seen=2, decode_errors={'bad': 1}, peak_rss_bytes=9)
+    second = make(60, {'a/x': scalar(6.0), 'a/y': category('k')}, seen=5, peak_rss_bytes=7)
+    snapshot = replace(first), replace(second)
+    merged = first.merged(second)
+    assert (first, second) == snapshot
+    assert (merged.window_start_ns, merged.window_end_ns) == (0, 120)
+    assert (merged.counters.seen, merged.counters.peak_rss_bytes) == (7, 9)
+    assert merged.counters.decode_errors == {'bad': 1}
+    assert merged.features['a/x'].moments.mean == 3.0
+    assert merged.features['a/x'].quantiles([0.5]) == [2.0]
+    assert merged.features['a/y'].top(1) == [('k', 1)]
+    again = second.merged(first)
+    assert again.counters == merged.counters
+    assert again.features['a/x'].moments == merged.features['a/x'].moments
+    assert again.features['a/x'].quantiles([0.1, 0.5, 0.9]) == [1.0, 2.0, 6.0]
+
+
+def test_what_differs_between_robots_becomes_a_star():
+    other = Source('r2', 'image', '/image', 'sensor_msgs/msg/Image', {'firmware': '2', 'site': 'a'})
+    merged = make(0, {}).merged(make(0, {}, other))
+    assert (merged.source.robot_id, merged.source.topic) == ('*', '/image')
+    assert dict(merged.source.tags) == {'site': 'a'}
+
+
+def test_features_of_different_kinds_do_not_merge():
+    with pytest.raises(ProfileError, match='a/x is categorical and scalar'):
+        make(0, {'a/x': scalar(1.0)}).merged(make(0, {'a/x': category('k')}))
+
+
+def test_missing_and_infinite_values_stay_out_of_the_moments():
+    inf = float('inf')
+    feature = scalar(1.0, float('nan'), inf, inf, -inf, 3.0)
+    assert (feature.missing, feature.pos_inf, feature.neg_inf) == (1, 2, 1)
+    assert (feature.moments.count, feature.moments.mean, feature.moments.max) == (2, 2.0, 3.0)
+    assert feature.quantiles([0.0, 1.0]) == [1.0, 3.0]
+
+
+def test_a_feature_without_values_merges():
+    empty = scalar(float('nan'))
+    assert empty.quantiles([0.5]) == []
+    merged = make(0, {'a/x': empty}).merged(make(0, {'a/x': scalar(4.0)}))
+    assert merged.features['a/x'].moments.min == 4.0
+
+
+def test_blocks_of_values_add_up():
+    values = [float(n % 97) for n in range(1000)]
+    feature = scalar(*values)
+    assert feature.moments.count == 1000
+    assert feature.moments.mean == pytest.approx(sum(values) / 1000, rel=1e-12)
+    assert feature.moments.max_stamp_ns == 96
+
+
+def test_strange_categories_are_kept_within_bounds():
+    feature = category('\ud800', 'x' * 10_000, 'x' * 10_000, 'a\0b')
+    assert feature.count == 4
+    assert feature.top(1) == [('x' * 128, 2)]
+    assert {value for value, _ in feature.top(9)} == {'x' * 128, '?', 'a\0b'}
+
+
+def test_a_million_labels_take_bounded_space():
+    accumulator = CategoryAccumulator(SketchConfig())
+    for number in range(100_000):
+        accumulator.add(f'label-{number}', 0)
+    feature = accumulator.finish()
+    assert len(feature.hll) + len(feature.frequent) < 10_000
+    assert feature.distinct == pytest.approx(100_000, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ('name', 'unit'),
+    [
+        ('message/size_bytes', 'byte'),
+        ('image/hue_deg', 'deg'),
+        ('depth/range_m', 'm'),
+        ('image/red', ''),
+        ('image/red_mean', ''),
+        ('message/latency_s', 's'),
+    ],
+)
+def test_the_unit_is_in_the_name(name, unit):
+    assert unit_of(name) == unit

@@ -1,0 +1,161 @@
+"""Event time: windows, lateness and epochs."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from profiler_node.core.config import SketchConfig, WindowConfig
+from profiler_node.core.profile import Source
+from profiler_node.core.windows import Message, Windows
+
+SECOND = 10**9
+SOURCE = Source('robot', 'image', '/image', 'sensor_msgs/msg/Image')
+
+
+def make(length_s=10.0, lateness_s=2.0, epoch=0):
+    return Windows(SOURCE, WindowConfig(length_s, lateness_s), SketchConfig(), epoch)
+
+
+def add(windows, *times_s, error=''):
+    closed = []
+    for time_s in times_s:
+        observation = {'test/value': float(time_s)}
+        closed += windows.add(Message(round(time_s * SECOND), observation, error))
+    return closed
+
+
+def spans(profiles):
+    return [(p.epoch, p.window_start_ns / SECOND, p.counters.seen) for p in profiles]
+
+
+def test_windows_are_aligned_to_the_epoch_and_half_open():
+    windows = make()
+    closed = add(windows, 13.0, 19.999999999, 20.0) + windows.close()
+    assert spans(closed) == [(0, 10.0, 2), (0, 20.0, 1)]
+    assert closed[0].window_end_ns == 20 * SECOND
+
+
+def test_a_window_closes_when_the_newest_stamp_is_past_it_by_the_lateness():
+    windows = make()
+    assert add(windows, 15.0, 21.9) == []
+    assert spans(add(windows, 22.0)) == [(0, 10.0, 1)]
+
+
+def test_a_message_within_the_lateness_joins_its_window():
+    windows = make()
+    add(windows, 15.0, 21.0, 19.5)
+    (first, second) = windows.close()
+    assert (first.counters.seen, second.counters.seen) == (2, 1)
+    assert second.counters.late == 0
+    assert first.counters.stamp_regressions == 1
+
+
+def test_a_straggler_is_counted_as_late_and_splits_nothing():
+    windows = make()
+    closed = add(windows, 15.0, 25.0, 16.0, 26.0) + windows.close()
+    assert spans(closed) == [(0, 10.0, 1), (0, 20.0, 3)]
+    counters = closed[1].counters
+    assert (counters.late, counters.decoded, counters.seen) == (1, 2, 3)
+    assert closed[1].features['test/value'].moments.count == 2
+
+
+def test_a_loop_starts_a_new_epoch_and_loses_nothing():
+    windows = make()
+    times = [10.0, 14.0, 18.0, 22.0, 26.0]
+    closed = add(windows, *times, *times) + windows.close()
+    assert spans(closed) == [(0, 10.0, 3), (0, 20.0, 2), (1, 10.0, 3), (1, 20.0, 2)]
+    assert [p.counters.stamp_regressions for p in closed] == [0, 0, 1, 0]
+
+
+def test_a_jump_back_at_the_very_end_is_not_lost():
+    windows = make()
+    assert spans(add(windows, 50.0, 10.0) + windows.close()) == [(0, 50.0, 1), (1, 10.0, 1)]
+
+
+def test_one_stamp_far_in_the_future_does_not_stop_the_stream():
+    windows = make()
+    closed = add(windows, 10.0, 4_000_000_000.0, 11.0, 12.0, 13.0) + windows.close()
+    assert spans(closed) == [(0, 10.0, 1), (0, 4_000_000_000.0, 1), (1, 10.0, 3)]
+
+
+def test_two_clocks_on_one_topic_do_not_tear_windows_apart():
+    windows = make()
+    interleaved = [time for step in range(9) for time in (100.0 + step, 50.0 + step)]
+    closed = add(windows, *interleaved) + windows.close()
+    assert [p.epoch for p in closed] == [0, 1]
+    assert closed[0].counters.late == 8
+
+
+def test_a_silent_stream_is_closed_from_outside_and_goes_on():
+    windows = make()
+    add(windows, 15.0)
+    assert windows.close_due(21 * SECOND) == []
+    assert spans(windows.close_due(22 * SECOND)) == [(0, 10.0, 1)]
+    # A window is never opened twice: what comes for it after all makes a new epoch.
+    closed = add(windows, 16.0, 16.1, 16.2) + windows.close()
+    assert spans(closed) == [(1, 10.0, 3)]
+
+
+def test_intervals_count_between_messages_of_one_epoch_across_windows():
+    windows = make()
+    closed = add(windows, 10.0, 15.0, 20.0, 20.0, 5.0, 6.0, 7.0) + windows.close()
+    intervals = [p.features['message/interval_s'].moments for p in closed]
+    assert [(m.count, m.max) for m in intervals] == [(1, 5.0), (2, 5.0), (2, 1.0)]
+    assert closed[1].counters.duplicate_stamps == 1
+
+
+def test_errors_keep_the_stream_in_its_windows():
+    windows = make()
+    closed = add(windows, 15.0, 35.0, error='bad_step') + windows.close()
+    assert [dict(p.counters.decode_errors) for p in closed] == [{'bad_step': 1}] * 2
+    assert all(p.counters.decoded == 0 for p in closed)
+
+
+def test_unreadable_messages_are_windowed_by_receive_time_until_a_stamp_is_known():
+    windows = make()
+    closed = windows.add_unreadable('malformed', 15 * SECOND)
+    closed += windows.add_unreadable('malformed', 35 * SECOND)
+    assert spans(closed) == [(0, 10.0, 1)]
+    closed = add(windows, 36.0)
+    closed += windows.add_unreadable('malformed', 999 * SECOND)
+    assert spans(closed + windows.close()) == [(0, 30.0, 3)]
+
+
+def test_cost_goes_into_the_window_it_was_spent_on():
+    windows = make()
+    windows.count_cost(5, 0)
+    add(windows, 15.0)
+    windows.count_cost(7, 1000)
+    add(windows, 35.0)
+    windows.count_cost(1, 2000)
+    (last,) = windows.close()
+    assert (last.counters.cpu_ns, last.counters.peak_rss_bytes) == (1, 2000)
+
+
+def test_the_first_epoch_can_be_given():
+    windows = make(epoch=7)
+    assert spans(add(windows, 10.0) + windows.close()) == [(7, 10.0, 1)]
+
+
+@given(st.lists(st.floats(0.0, 200.0), max_size=80), st.floats(0.0, 20.0))
+def test_every_message_is_in_one_profile_and_no_identity_comes_twice(times_s, lateness_s):
+    windows = make(lateness_s=lateness_s)
+    closed = add(windows, *times_s) + windows.close()
+    assert sum(p.counters.seen for p in closed) == len(times_s)
+    assert sum(p.counters.decoded + p.counters.late for p in closed) == len(times_s)
+    assert len({p.identity for p in closed}) == len(closed)
+    assert windows.close() == []
+
+
+@pytest.mark.parametrize(
+    ('values', 'named'),
+    [
+        ({'length_s': 0.0}, 'length_s'),
+        ({'length_s': float('nan')}, 'length_s'),
+        ({'allowed_lateness_s': -1.0}, 'allowed_lateness_s'),
+        ({'length_s': 0.1, 'allowed_lateness_s': 3600.0}, 'allowed_lateness_s'),
+    ],
+)
+def test_a_bad_configuration_names_the_field(values, named):
+    with pytest.raises(ValueError, match=named):
+        WindowConfig(**values)

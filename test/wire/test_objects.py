@@ -1,0 +1,36 @@
+"""Objects as the bridge packs them and the fleet opens them."""
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from profiler_node.bridge.batch import pack
+from profiler_node.wire.codec import WireError
+from profiler_node.wire.objects import unpack
+
+
+@given(st.lists(st.binary(max_size=400)))
+def test_what_is_packed_is_unpacked(payloads):
+    assert list(unpack(pack(payloads))) == payloads
+
+
+def test_every_cut_of_an_object_is_refused():
+    whole = pack([b'x' * 300, b'y'])
+    for size in range(len(whole)):
+        with pytest.raises(WireError):
+            list(unpack(whole[:size]))
+
+
+@pytest.mark.parametrize(
+    ('body', 'message'), [(b'\x05abc', 'cut off'), (b'\xff\xff\xff\xff\xff\x01', 'no length')]
+)
+def test_a_frame_with_damaged_contents_is_refused(body, message):
+    with pytest.raises(WireError, match=message):
+        list(unpack(zstandard.compress(body)))
+
+
+def test_a_frame_that_claims_to_be_huge_is_not_decompressed():
+    bomb = zstandard.ZstdCompressor().compress(bytes(300 * 2**20))
+    with pytest.raises(WireError, match='claims'):
+        list(unpack(bomb))
