@@ -47,19 +47,19 @@ def imports(path: Path) -> set[str]:
 
 def breaches(layer: str, modules: set[str]) -> list[str]:
     """What in modules a file of layer must not import."""
-    wrong = []
-    for module in modules:
-        top, *rest = module.split('.')
-        if top == 'profiler_node':
-            if rest[0] not in LAYERS[layer] | {layer}:
-                wrong.append(module)
-        elif layer not in OWNERS.get(top, {layer}):
-            wrong.append(module)
-        elif layer in PURE and top in IMPURE_MODULES:
-            wrong.append(module)
-        elif layer != 'ros' and top in INTERFACES:
-            wrong.append(module)
-    return wrong
+    return [module for module in modules if not allowed(layer, module)]
+
+
+def allowed(layer: str, module: str) -> bool:
+    """Whether a file of layer may import module."""
+    top, *rest = module.split('.')
+    if top == 'profiler_node':
+        return rest[0] in LAYERS[layer] | {layer}
+    if layer in PURE and top in IMPURE_MODULES:
+        return False
+    if layer != 'ros' and top in INTERFACES:
+        return False
+    return layer in OWNERS.get(top, {layer})
 
 
 FILES = sorted(path for path in PACKAGE.rglob('*.py') if path != PACKAGE / '__init__.py')

@@ -4,6 +4,7 @@ import importlib
 import socket
 import sys
 import time
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -13,7 +14,6 @@ from edge_profiler.msg import Profile as ProfileMessage
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.qos import QoSProfile
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 
 from profiler_node.core.config import SketchConfig, StreamConfig, WindowConfig
@@ -23,7 +23,7 @@ from profiler_node.feed import feed
 from profiler_node.ros.convert import profile_message
 from profiler_node.ros.parameters import read_config, reject_unknown
 from profiler_node.ros.process import ProcessNode, run
-from profiler_node.ros.qos import PROFILES_QOS, matching_qos
+from profiler_node.ros.qos import PROFILES_QOS, given_overrides, matching_qos
 from profiler_node.ros.state import next_epoch, state_path
 from profiler_node.settings import setting
 
@@ -140,18 +140,23 @@ class Profiler(ProcessNode):
     def _subscribe(self, item: _Input, stream: Stream, qos: QoSProfile) -> None:
         if item.subscription is not None:
             self.destroy_subscription(item.subscription)
-        item.qos = qos
-        item.subscription = self.create_subscription(
-            _message_class(stream.source.message_type),
-            item.topic,
-            partial(self._on_message, item, stream),
-            qos,
-            raw=True,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        item.subscription, item.qos = None, qos
+        asked = copy(qos)  # rclpy writes the overrides into it
+        try:
+            item.subscription = self.create_subscription(
+                _message_class(stream.source.message_type),
+                item.topic,
+                partial(self._on_message, item, stream),
+                asked,
+                raw=True,
+                qos_overriding_options=given_overrides(self, item.topic),
+            )
+        except RuntimeError as error:
+            self._complain(item, f'cannot be subscribed: {error}')
+            return
         self.get_logger().info(
-            f'{item.topic}: subscribed ({qos.reliability.name.lower()}, '
-            f'{qos.durability.name.lower()})'
+            f'{item.topic}: subscribed ({asked.reliability.name.lower()}, '
+            f'{asked.durability.name.lower()})'
         )
 
     def _on_message(self, item: _Input, stream: Stream, data: bytes, info: dict[str, int]) -> None:

@@ -2,7 +2,15 @@
 
 from collections.abc import Sequence
 
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.node import Node
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSPolicyKind,
+    QoSProfile,
+    ReliabilityPolicy,
+)
+from rclpy.qos_overriding_options import QoSOverridingOptions
 
 PROFILES_QOS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
@@ -25,4 +33,16 @@ def matching_qos(offered: Sequence[QoSProfile], depth: int) -> QoSProfile:
         depth=depth,
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+def given_overrides(node: Node, topic: str) -> QoSOverridingOptions:
+    """Return the options for a subscription whose QoS the user may have overridden.
+
+    Only what was given as qos_overrides.<topic>.subscription.<policy>: rclpy would declare the rest
+    with what the first publisher offers, and hold on to that when the publishers change.
+    """
+    prefix = f'qos_overrides.{topic}.subscription.'
+    return QoSOverridingOptions(
+        [kind for kind in QoSPolicyKind if node.has_parameter(prefix + kind.name.lower())]
     )

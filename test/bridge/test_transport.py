@@ -23,7 +23,7 @@ def test_a_url_that_is_no_store_is_named(url):
 
 def test_a_store_that_is_away_is_a_transport_error():
     send = sender('http://127.0.0.1:9/store', 5.0)
-    with pytest.raises(TransportError, match='127.0.0.1:9'):
+    with pytest.raises(TransportError, match=r'127\.0\.0\.1:9'):
         send('a', b'body')
 
 

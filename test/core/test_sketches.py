@@ -14,7 +14,7 @@ DISTRIBUTIONS = {
     'lognormal': lambda random, n: random.lognormal(0.0, 3.0, n),
     'two_values': lambda random, n: random.integers(0, 2, n).astype(float),
     'sorted': lambda random, n: np.sort(random.normal(size=n)),
-    'constant': lambda random, n: np.full(n, 7.25),
+    'constant': lambda _, n: np.full(n, 7.25),
 }
 
 

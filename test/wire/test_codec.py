@@ -33,13 +33,13 @@ def example(tags=(('firmware', '1.4.2'),), robot_id='robot-7', value=2.5):
     levels = LevelsAccumulator(SketchConfig(), 4)
     levels.add(np.array([0, 3, 0, 5]), START + 9)
     return Profile(
-        source=Source(robot_id, 'front', '/front/image', 'sensor_msgs/msg/Image', dict(tags), 'night'),
+        source=Source(robot_id, 'front', '/image', 'sensor_msgs/msg/Image', dict(tags), 'night'),
         epoch=3,
         window_start_ns=START,
         window_end_ns=START + 60 * 10**9,
         counters=Counters(
-            seen=9, decoded=4, decode_errors={'bad_step': 2, 'malformed': 1}, shed=1, late=1, lost=5,
-            duplicate_stamps=6, stamp_regressions=7, cpu_ns=8, peak_rss_bytes=2**33,
+            seen=9, decoded=4, decode_errors={'bad_step': 2, 'malformed': 1}, shed=1, late=1,
+            lost=5, duplicate_stamps=6, stamp_regressions=7, cpu_ns=8, peak_rss_bytes=2**33,
         ),
         features={
             'image/brightness': scalar.finish(),
@@ -89,7 +89,7 @@ def test_the_golden_payload_of_version_1_is_read_as_it_was_written():
 def test_an_unknown_wire_version_is_refused_by_name():
     message = _Message.FromString(encode(example()))
     message.wire_version = 2
-    with pytest.raises(WireError, match='wire version 2 is not supported.* version 1'):
+    with pytest.raises(WireError, match=r'wire version 2 is not supported.* version 1'):
         decode(message.SerializeToString())
 
 

@@ -1,0 +1,65 @@
+"""Reading stores."""
+
+from dataclasses import replace
+
+import obstore
+import pytest
+from obstore.store import LocalStore
+
+from profiler_node.bridge.batch import pack
+from profiler_node.core.profile import Counters, Profile, Source
+from profiler_node.fleet.store import StoreError, read_profiles
+from profiler_node.wire.codec import encode
+
+
+def make(start, robot_id='r'):
+    source = Source(robot_id, 'image', '/image', 'sensor_msgs/msg/Image')
+    return Profile(source, 0, start, start + 60, Counters(seen=1), {})
+
+
+def write(folder, key, *profiles):
+    obstore.put(LocalStore(folder, mkdir=True), key, pack([encode(p) for p in profiles]))
+
+
+def read(location):
+    problems = []
+    return list(read_profiles(str(location), problems.append)), problems
+
+
+def test_a_store_is_read_in_order_and_duplicates_are_dropped(tmp_path):
+    write(tmp_path, '2026-01-02/r/b.pb.zst', make(120), make(60))
+    write(tmp_path, '2026-01-01/r/a.pb.zst', make(0), make(60))
+    profiles, problems = read(tmp_path)
+    assert [p.window_start_ns for p in profiles] == [0, 60, 120]
+    assert problems == []
+
+
+@pytest.mark.parametrize('form', ['{}', 'file://{}'])
+def test_a_store_an_object_and_a_url_can_be_named(tmp_path, form):
+    write(tmp_path, 'd/r/a.pb.zst', make(0))
+    assert read(form.format(tmp_path))[0] == [make(0)]
+    assert read(form.format(tmp_path / 'd/r/a.pb.zst'))[0] == [make(0)]
+
+
+def test_other_files_in_the_folder_are_not_objects(tmp_path):
+    write(tmp_path, 'd/a.pb.zst', make(0))
+    (tmp_path / 'README.txt').write_text('hello')
+    assert read(tmp_path) == ([make(0)], [])
+
+
+def test_a_damaged_object_is_named_and_the_others_are_read(tmp_path):
+    write(tmp_path, 'd/a.pb.zst', make(0))
+    (tmp_path / 'd/b.pb.zst').write_bytes(b'junk')
+    future = encode(replace(make(60)))
+    (tmp_path / 'd/c.pb.zst').write_bytes(pack([b'\x08\x63' + future[2:]]))
+    write(tmp_path, 'd/d.pb.zst', make(120))
+    profiles, problems = read(tmp_path)
+    assert [p.window_start_ns for p in profiles] == [0, 120]
+    assert [str(problem).partition(':')[0] for problem in problems] == ['d/b.pb.zst', 'd/c.pb.zst']
+    assert 'wire version 99' in str(problems[1])
+
+
+@pytest.mark.parametrize('location', ['/no/such/place', 'ftp://host/x', 'file:///no/such/place'])
+def test_a_place_that_cannot_be_read_is_named(location):
+    with pytest.raises(StoreError, match=location):
+        read(location)

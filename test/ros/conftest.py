@@ -1,0 +1,119 @@
+"""Real nodes in processes of their own, over DDS that stays on this machine."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2')
+pytest.importorskip('edge_profiler', reason='needs the package built with colcon')
+
+import rclpy
+from ament_index_python.packages import get_package_prefix
+from domain_coordinator import domain_id
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import Image  # noqa: F401 (its package must be there)
+
+ROOT = Path(__file__).parent.parent.parent
+PLAYER = ROOT / 'demo' / 'player.py'
+
+
+@pytest.fixture(scope='session')
+def environment() -> Iterator[dict[str, str]]:
+    """A domain of this run's own."""
+    with domain_id() as domain:
+        isolated = {'ROS_DOMAIN_ID': str(domain), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
+        os.environ |= isolated
+        yield {**os.environ, **isolated}
+
+
+class Process:
+    """A node in a process of its own."""
+
+    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.output = ''
+
+    def end(self, number: int = signal.SIGINT) -> int:
+        """Send the signal and return the exit status."""
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        return self.wait()
+
+    def runs_for(self, duration_s: float) -> bool:
+        """Whether it is still running after that time."""
+        try:
+            self._process.wait(duration_s)
+        except subprocess.TimeoutExpired:
+            return True
+        return False
+
+    def signal(self, number: int) -> None:
+        """Send the signal and go on."""
+        self._process.send_signal(number)
+
+    def wait(self, timeout_s: float = 30.0) -> int:
+        """Return the exit status."""
+        try:
+            self.output += self._process.communicate(timeout=timeout_s)[0]
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self.output += self._process.communicate()[0]
+            pytest.fail(f'did not end within {timeout_s} s: {self.output}')
+        return self._process.returncode
+
+
+@pytest.fixture
+def run(environment: dict[str, str]) -> Iterator[Callable[..., Process]]:
+    """Starts `profiler`, `bridge` or `player` with these arguments."""
+    started = []
+
+    def start(name: str, *arguments: object) -> Process:
+        installed = Path(get_package_prefix('edge_profiler')) / 'lib' / 'edge_profiler'
+        command = [sys.executable, PLAYER] if name == 'player' else [installed / name]
+        started.append(Process([*map(str, command), *map(str, arguments)], environment))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.end(signal.SIGKILL)
+
+
+class Observer:
+    """A node of the test's own."""
+
+    def __init__(self) -> None:
+        rclpy.init()
+        self.node = Node('observer')
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+
+    def until(self, condition: Callable[[], object], timeout_s: float = 15.0) -> bool:
+        """Spin until condition holds; False where it does not in time."""
+        deadline_s = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > deadline_s:
+                return False
+            self._executor.spin_once(timeout_sec=0.05)
+        return True
+
+    def close(self) -> None:
+        self._executor.remove_node(self.node)
+        self.node.destroy_node()
+        rclpy.shutdown()
+
+
+@pytest.fixture
+def observer(environment: dict[str, str]) -> Iterator[Observer]:  # noqa: ARG001 (isolates)
+    """A node of the test's own, in the same domain."""
+    observer = Observer()
+    yield observer
+    observer.close()

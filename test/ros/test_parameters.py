@@ -1,0 +1,84 @@
+"""Parameters: declared from the dataclasses, listed in config/, checked with one clear line."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from profiler_node.bridge.config import BridgeConfig
+from profiler_node.core.config import SketchConfig, StreamConfig, WindowConfig
+from profiler_node.ros.bridge import BridgeNodeConfig
+from profiler_node.ros.profiler import ProfilerConfig
+
+CONFIG = Path(__file__).parent.parent.parent / 'config'
+DECLARED = {
+    'profiler': {
+        '': ProfilerConfig,
+        'window.': WindowConfig,
+        'sketch.': SketchConfig,
+        'stream.image.': StreamConfig,
+    },
+    'bridge': {'': BridgeNodeConfig, 'upload.': BridgeConfig},
+}
+
+
+def flat(tree, prefix=''):
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from flat(value, f'{prefix}{name}.')
+        else:
+            yield f'{prefix}{name}', value
+
+
+@pytest.mark.parametrize('node', DECLARED)
+def test_the_file_lists_every_parameter_with_its_default(node):
+    text = (CONFIG / f'{node}.yaml').read_text(encoding='utf-8')
+    listed = dict(flat(yaml.safe_load(text)['/**']['ros__parameters']))
+    declared = {
+        f'{prefix}{item.name}': list(item.default)
+        if isinstance(item.default, tuple)
+        else item.default
+        for prefix, config in DECLARED[node].items()
+        for item in fields(config)
+    }
+    assert listed == declared
+
+
+@pytest.mark.parametrize('node', DECLARED)
+def test_the_shipped_file_is_accepted(run, node, tmp_path):
+    arguments = ['--params-file', CONFIG / f'{node}.yaml', '-p', f'state_dir:={tmp_path}']
+    process = run(node, '--ros-args', *arguments)
+    assert process.runs_for(1.5), process.output
+    assert process.end() == 0, process.output
+
+
+@pytest.mark.parametrize(
+    ('node', 'parameter', 'message'),
+    [
+        ('profiler', 'windw.length_s:=3.0', 'parameter windw.length_s is not known'),
+        ('profiler', 'stream.rear.topic:=/x', 'parameter stream.rear.topic is not known'),
+        ('profiler', 'window.length_s:=0.0', 'parameter window.length_s is 0.0, it must be in'),
+        ('profiler', 'window.length_s:=soon', "parameter window.length_s is 'soon'"),
+        ('profiler', 'sketch.kll_k:=200.5', 'parameter sketch.kll_k is 200.5, it must be int'),
+        ('profiler', "tags:=['firmware']", "parameter tags has 'firmware', it must be key=value"),
+        ('profiler', "streams:=['a', 'a']", 'parameter streams is'),
+        ('profiler', 'state_dir:=/proc/nowhere', '/proc/nowhere'),
+        ('bridge', 'store_url:=ftp://host', "store URL 'ftp://host'"),
+        ('bridge', 'upload.batch_bytes:=1', 'parameter upload.batch_bytes is 1, it must be in'),
+        ('bridge', 'state_dir:=/proc/nowhere', '/proc/nowhere'),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line(run, tmp_path, node, parameter, message):
+    state = [] if 'state_dir' in parameter else ['-p', f'state_dir:={tmp_path}']
+    process = run(node, '--ros-args', *state, '-p', parameter)
+    assert process.wait() == 1
+    assert message in process.output
+    assert process.output.count('\n') == 1, process.output
+
+
+def test_a_whole_number_is_a_float(run, tmp_path):
+    arguments = ['-p', f'state_dir:={tmp_path}', '-p', 'window.length_s:=30']
+    process = run('profiler', '--ros-args', *arguments)
+    assert process.runs_for(1.5), process.output
+    assert process.end() == 0, process.output

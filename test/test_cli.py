@@ -1,0 +1,106 @@
+"""The command line, on profiles of generated images."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from profiler_node import cli
+from profiler_node.bridge.batch import pack
+from profiler_node.core.config import SketchConfig, WindowConfig
+from profiler_node.core.profile import Source
+from profiler_node.core.stream import Stream
+from profiler_node.wire.codec import encode
+
+SECOND = 10**9
+START = 1_700_000_040 * SECOND
+
+
+@pytest.fixture
+def store(tmp_path, image):
+    """Two windows of a stream `front` and one of `[b]rear`, in one object."""
+    random = np.random.default_rng(5)
+    profiles = []
+    for name, seconds in (('front', (0, 20, 70)), ('[b]rear', (0,))):
+        source = Source('r[1]', name, f'/{name}', 'sensor_msgs/msg/Image', {'firmware': '1.4'})
+        stream = Stream(source, WindowConfig(), SketchConfig())
+        for second in seconds:
+            pixels = random.integers(0, 256, (20, 30), dtype=np.uint8)
+            stamp_ns = START + second * SECOND
+            profiles += stream.update(image(pixels, 'mono8', stamp_ns), stamp_ns)
+        profiles += stream.windows.close()
+    (tmp_path / 'a.pb.zst').write_bytes(pack([encode(profile) for profile in profiles]))
+    return tmp_path
+
+
+def test_json_has_every_profile_with_its_statistics(store, capsys):
+    assert cli.main(['show', str(store), '--json']) == 0
+    profiles = json.loads(capsys.readouterr().out)
+    assert [(p['stream'], p['counters']['decoded']) for p in profiles] == [
+        ('front', 2),
+        ('front', 1),
+        ('[b]rear', 1),
+    ]
+    first = profiles[0]
+    assert first['tags'] == {'firmware': '1.4'}
+    assert first['window_end_ns'] - first['window_start_ns'] == 60 * SECOND
+    gray = first['features']['image/gray']
+    assert (gray['kind'], gray['count'], gray['missing']) == ('elements', 1200, 0)
+    assert list(gray['quantiles']) == ['0.01', '0.05', '0.25', '0.5', '0.75', '0.95', '0.99']
+    assert gray['min'] <= gray['quantiles']['0.5'] <= gray['max']
+    assert gray['min_stamp_ns'] in {START, START + 20 * SECOND}
+    encoding = first['features']['image/encoding']
+    assert (encoding['top'], encoding['distinct']) == ([['mono8', 2]], 1)
+    assert first['features']['message/interval_s']['unit'] == 's'
+
+
+def test_stream_and_feature_narrow_the_output(store, capsys):
+    arguments = ['show', str(store), '--json', '--stream', 'front', '--feature', 'image/gray_mean']
+    assert cli.main(arguments) == 0
+    profiles = json.loads(capsys.readouterr().out)
+    assert [list(p['features']) for p in profiles] == [['image/gray_mean']] * 2
+
+
+def test_the_table_merges_the_windows_of_a_stream(store, capsys):
+    assert cli.main(['show', str(store)]) == 0
+    out = capsys.readouterr().out
+    assert 'front  sensor_msgs/msg/Image on /front  robot r[1]  firmware=1.4' in out
+    assert '2 windows, 2023-11-14 22:14:00 to 22:16:00 UTC; 3 of 3 messages decoded' in out
+    (row,) = [line for line in out.splitlines() if line.startswith('image/gray_mean')][1:]
+    assert row.split()[1] == '3'
+    assert '[b]rear' in out
+
+
+def test_a_feature_is_shown_window_by_window(store, capsys):
+    assert cli.main(['show', str(store), '--stream', 'front', '--feature', 'image/gray']) == 0
+    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert ['22:14:00', '1200'] in rows
+    assert ['22:15:00', '600'] in rows
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['/no/such/store'], '/no/such/store: no such file'),
+        (['{store}', '--stream', 'side'], 'no profiles in {store} side'),
+        (['{store}/a.pb.zst.cut'], 'no zstd frame'),
+    ],
+)
+def test_what_went_wrong_is_one_line(store, capsys, arguments, message):
+    (store / 'a.pb.zst.cut').write_bytes((store / 'a.pb.zst').read_bytes()[:50])
+    given = [argument.format(store=store) for argument in arguments]
+    assert cli.main(['show', *given]) == 1
+    error = capsys.readouterr().err
+    assert message.format(store=store) in error
+    assert error.count('\n') == 1
+
+
+def test_a_closed_pipe_ends_the_command_quietly(store):
+    command = f'{sys.executable} -m profiler_node.cli show {store} --json | head -1'
+    done = subprocess.run(  # noqa: S602
+        command, shell=True, cwd=store, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == '[\n'
+    assert done.stderr == ''
