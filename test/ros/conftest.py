@@ -1,5 +1,6 @@
 """Real nodes in processes of their own, over DDS that stays on this machine."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -10,15 +11,11 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip('rclpy', reason='needs ROS 2')
-pytest.importorskip('edge_profiler', reason='needs the package built with colcon')
-
-import rclpy
-from ament_index_python.packages import get_package_prefix
-from domain_coordinator import domain_id
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from sensor_msgs.msg import Image  # noqa: F401 (its package must be there)
+if importlib.util.find_spec('rclpy'):  # else the tests here skip themselves
+    import rclpy
+    from ament_index_python.packages import get_package_prefix
+    from domain_coordinator import domain_id
+    from rclpy.executors import SingleThreadedExecutor
 
 ROOT = Path(__file__).parent.parent.parent
 PLAYER = ROOT / 'demo' / 'player.py'
@@ -92,7 +89,7 @@ class Observer:
 
     def __init__(self) -> None:
         rclpy.init()
-        self.node = Node('observer')
+        self.node = rclpy.create_node('observer')
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
 

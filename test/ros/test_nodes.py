@@ -5,6 +5,9 @@ import time
 
 import numpy as np
 import pytest
+
+pytest.importorskip('edge_profiler', reason='needs ROS 2 and the package built with colcon')
+
 from edge_profiler.msg import Profile as ProfileMessage
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image

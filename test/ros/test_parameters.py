@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+pytest.importorskip('edge_profiler', reason='needs ROS 2 and the package built with colcon')
+
 from profiler_node.bridge.config import BridgeConfig
 from profiler_node.core.config import SketchConfig, StreamConfig, WindowConfig
 from profiler_node.ros.bridge import BridgeNodeConfig
