@@ -69,14 +69,14 @@ def test_a_profile_larger_than_a_batch_goes_alone(path):
 @pytest.mark.parametrize(
     'damage', [b'this is no database' * 100, b'SQLite format 3\0' + b'\xff' * 4096]
 )
-def test_a_damaged_file_is_kept_aside_and_a_new_one_started(path, damage, caplog):
+def test_a_damaged_file_is_kept_aside_and_a_new_one_started(path, damage, logged):
     path.parent.mkdir()
     path.write_bytes(damage)
     with Spool(path) as spool:
         assert spool.put(entry(1))
     (aside,) = path.parent.glob('spool.sqlite3.corrupt-*')
     assert aside.read_bytes() == damage
-    assert 'is damaged' in caplog.text
+    assert 'is damaged' in logged[0]
 
 
 def test_a_damaged_page_is_found_at_the_start(path):

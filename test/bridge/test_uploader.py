@@ -76,7 +76,7 @@ def test_a_lost_confirmation_writes_the_same_object_again(spool):
     assert sorted(payload[0] for payload in link.payloads) == [0, 1, 2]
 
 
-def test_the_uploader_recovers_by_itself(spool, caplog):
+def test_the_uploader_recovers_by_itself(spool, logged):
     link = Link()
     link.up = False
     fill(spool, 1)
@@ -86,7 +86,7 @@ def test_the_uploader_recovers_by_itself(spool, caplog):
     link.up = True
     assert link.sent.wait(5.0)
     assert uploader.stop(5.0)
-    assert 'kept for later: down' in caplog.text
+    assert 'kept for later: down' in logged[0]
 
 
 def test_stopping_uploads_what_has_come_in(spool):
