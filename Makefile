@@ -27,6 +27,9 @@ lint: setup ## check style and types
 format: setup ## format the code
 	@$(IN_ENV) ruff format . && ruff check --fix .
 
+bench: setup ## measure speed (JSON=file: write the figures there too)
+	@$(IN_ENV) python bench/run.py $(if $(JSON),--json $(JSON))
+
 clean: ## remove everything that was installed, built or generated
 	rm -rf .venv build install log dist .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

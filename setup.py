@@ -27,6 +27,12 @@ class BuildWithDescriptor(build_py):
         compile_proto(HERE / wire / 'profile.proto', root / wire / 'profile.binpb')
 
 
+def requirements(*names: str) -> list[str]:
+    """Return the lines of requirement files, without comments."""
+    lines = [line for name in names for line in (HERE / name).read_text('utf-8').splitlines()]
+    return [line for line in lines if line and not line.startswith('#')]
+
+
 manifest = ElementTree.parse(HERE / 'package.xml').getroot()  # noqa: S314 (our own file)
 setup(
     name='edge-profiler',
@@ -38,12 +44,7 @@ setup(
     packages=find_packages(include=['profiler_node', 'profiler_node.*']),
     package_data={'profiler_node': ['py.typed', 'wire/*.proto']},
     python_requires='>=3.10',
-    install_requires=[
-        line
-        for line in (HERE / 'requirements.txt').read_text(encoding='utf-8').splitlines()
-        if not line.startswith('#')
-    ]
-    + ['numpy>=1.21', 'opencv-python-headless>=4.5', 'protobuf>=3.12', 'rich>=10'],
+    install_requires=requirements('requirements.txt', 'tools/requirements/library.txt'),
     entry_points={'console_scripts': ['edge-profiler = profiler_node.cli:main']},
     cmdclass={'build_py': BuildWithDescriptor},
 )

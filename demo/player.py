@@ -11,6 +11,7 @@ from pathlib import Path
 
 import rclpy
 from rclpy.duration import Duration
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -33,7 +34,12 @@ def make_publishers(node: Node, connections: Sequence[Connection]) -> dict[str, 
         except (ImportError, AttributeError):
             print(f'player: {connection.topic} left out, {connection.msgtype} is not installed')
             continue
-        publishers[connection.topic] = node.create_publisher(message_class, connection.topic, QOS)
+        try:
+            publisher = node.create_publisher(message_class, connection.topic, QOS)
+        except InvalidTopicNameException:
+            print(f'player: {connection.topic} left out, ROS 2 does not allow such a name')
+            continue
+        publishers[connection.topic] = publisher
     return publishers
 
 

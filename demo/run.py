@@ -57,8 +57,8 @@ def topics_of(bag: Path) -> dict[str, str]:
     try:
         with AnyReader([bag]) as reader:
             types = {connection.topic: connection.msgtype for connection in reader.connections}
-    except AnyReaderError as error:
-        raise SystemExit(f'{bag}: {error}') from error
+    except (AnyReaderError, OSError) as error:
+        raise SystemExit(f'{bag} is no recording that can be read: {error}') from error
     topics = {
         topic.strip('/').replace('/', '_'): topic
         for topic, message_type in sorted(types.items())
@@ -144,10 +144,11 @@ def main(arguments: Sequence[str]) -> None:
         profile(bag, topics, folder / 'store', folder)
         shutil.rmtree(store, ignore_errors=True)
         (folder / 'store').rename(store)
-    print(
-        f'\nDone in {time.monotonic() - started_s:.0f} s. edge-profiler show {store}\n', flush=True
-    )
+    shown = store.relative_to(Path.cwd()) if store.is_relative_to(Path.cwd()) else store
+    took_s = time.monotonic() - started_s
+    print(f'\n{took_s:.0f} s later, the store {shown} has these profiles:\n', flush=True)
     subprocess.run([NODES / 'edge-profiler', 'show', store], check=True)
+    print(f'To see them again: source tools/env.bash && edge-profiler show {shown}')
 
 
 if __name__ == '__main__':

@@ -31,9 +31,7 @@ def can_import(python: str | Path, module: str) -> bool:
 
 def ros_is_sourced() -> bool:
     """Whether this Python can import the rclpy of a sourced ROS 2."""
-    if not os.environ.get('AMENT_PREFIX_PATH') or Path(sys.prefix) == VENV:
-        return False
-    return can_import(sys.executable, 'rclpy')
+    return bool(os.environ.get('AMENT_PREFIX_PATH')) and can_import(sys.executable, 'rclpy')
 
 
 def check_system(sourced: bool) -> None:
@@ -165,6 +163,9 @@ def build_errors() -> str:
 
 def main() -> None:
     """Make everything ready."""
+    if Path(sys.prefix) == VENV:  # activated, and not to be made by itself
+        python = os.path.realpath(sys.executable)
+        os.execv(python, [python, *sys.argv])  # noqa: S606
     sourced = ros_is_sourced()
     check_system(sourced)
     build(make_environment(sourced))

@@ -167,7 +167,7 @@ def mean_saturation(planes: Sequence[Plane]) -> float:
     low = cv2.min(cv2.min(first, second), third)
     chroma = cv2.subtract(high, low)
     # Black has no chroma: any divisor but 0 will do.
-    return float(cv2.mean(cv2.divide(chroma, cv2.max(high, 1), dtype=cv2.CV_32F))[0])
+    return float(cv2.mean(cv2.divide(chroma, np.maximum(high, 1), dtype=cv2.CV_32F))[0])
 
 
 def luma_of(pixels: NDArray[np.uint8], bgr: tuple[int, int, int]) -> Plane:

@@ -17,7 +17,7 @@ from profiler_node.ros.qos import PROFILES_QOS
 from profiler_node.ros.state import state_path
 from profiler_node.settings import setting
 
-_LAST_UPLOAD_S = 2.0
+_LAST_UPLOAD_S = 1.0  # with the wait for the profiler, five seconds at most
 
 
 @dataclass(frozen=True)

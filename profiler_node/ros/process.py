@@ -14,7 +14,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from profiler_node.bridge.errors import BridgeError
 
-_EXPECT_S = 2.5  # how long the messages still to come are waited for
+_EXPECT_S = 4.0  # how long the messages still to come are waited for
 _WAKE_S = 0.1  # how soon a signal is seen while nothing else happens
 
 
@@ -26,7 +26,7 @@ class ProcessNode(Node):
         return False
 
     def finish(self) -> None:
-        """Bring in what is open, within two seconds or so."""
+        """Bring in what is open, so that the process ends within five seconds."""
 
 
 class _RosLogHandler(logging.Handler):

@@ -28,7 +28,8 @@ from profiler_node.ros.state import next_epoch, state_path
 from profiler_node.settings import setting
 
 _LOOK_PERIOD_S = 1.0  # between two looks for publishers and for silent streams
-_ACKNOWLEDGE_S = 2.0  # how long the last profiles may take to reach the bridge
+# How long the last profiles may take to be acknowledged: Fast DDS asks for that every 3 s.
+_ACKNOWLEDGE_S = 3.5
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from profiler_node.bridge import spool, uploader
 
 @pytest.fixture
 def logged() -> Iterator[list[str]]:
-    """What the bridge logs. Not pytest's caplog: launch, where it is installed, ends propagation."""
+    """What the bridge logs. Not by caplog: launch, where it is loaded, stops propagation."""
     messages: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())
