@@ -6,6 +6,7 @@ It publishes /clock too, so that nodes with use_sim_time live in the recording's
 import argparse
 import importlib
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,21 +26,23 @@ SUBSCRIBED_WITHIN_S = 20.0
 
 
 def make_publishers(node: Node, connections: Sequence[Connection]) -> dict[str, Publisher]:
-    """Return a publisher for each topic whose message package is installed."""
+    """Return a publisher for each topic that ROS 2 can carry here, and say which it cannot."""
     publishers = {}
+    left_out = defaultdict(list)
     for connection in connections:
         package, _, name = connection.msgtype.partition('/msg/')
         try:
             message_class = getattr(importlib.import_module(f'{package}.msg'), name)
-        except (ImportError, AttributeError):
-            print(f'player: {connection.topic} left out, {connection.msgtype} is not installed')
-            continue
-        try:
             publisher = node.create_publisher(message_class, connection.topic, QOS)
+        except (ImportError, AttributeError):
+            left_out[f'{connection.msgtype} is not installed'].append(connection.topic)
         except InvalidTopicNameException:
-            print(f'player: {connection.topic} left out, ROS 2 does not allow such a name')
-            continue
-        publishers[connection.topic] = publisher
+            left_out['ROS 2 does not allow such a name'].append(connection.topic)
+        else:
+            publishers[connection.topic] = publisher
+    for reason, topics in left_out.items():
+        more = f' and {len(topics) - 1} more' if len(topics) > 1 else ''
+        print(f'player: left out {topics[0]}{more}: {reason}')
     return publishers
 
 
