@@ -4,9 +4,10 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-import yaml
 
 pytest.importorskip('edge_profiler', reason='needs ROS 2 and the package built with colcon')
+
+import yaml
 
 from profiler_node.bridge.config import BridgeConfig
 from profiler_node.core.config import SketchConfig, StreamConfig, WindowConfig
