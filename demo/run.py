@@ -36,7 +36,7 @@ def scene_bag() -> Path:
     source = ROOT / 'demo' / 'scene.py'
     folder = DEMO / 'scene'
     if not folder.exists() or folder.stat().st_mtime < source.stat().st_mtime:
-        print('Generating a scene of camera, depth, lidar and detections ...')
+        print('Generating a scene of camera, depth, lidar and detections ...', flush=True)
         with scratch('scene-') as fresh:
             write_scene(fresh / 'bag')
             shutil.rmtree(folder, ignore_errors=True)
@@ -140,7 +140,7 @@ def main(arguments: Sequence[str]) -> None:
     with scratch('run-') as folder, domain_id() as domain:
         # DDS stays on this machine, and in a domain that no other run has.
         os.environ |= {'ROS_DOMAIN_ID': str(domain), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
-        print(f'Playing {bag} through the nodes (DDS domain {domain}) ...')
+        print(f'Playing {bag} through the nodes (DDS domain {domain}) ...', flush=True)
         profile(bag, topics, folder / 'store', folder)
         shutil.rmtree(store, ignore_errors=True)
         (folder / 'store').rename(store)

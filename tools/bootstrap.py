@@ -136,7 +136,7 @@ def build(environment: str) -> None:
     stamp = ROOT / 'build' / 'bootstrap-stamp'
     if up_to_date(stamp, state):
         return
-    print('Building edge_profiler with colcon ...')
+    print('Building edge_profiler with colcon ...', flush=True)
     # CMake refuses targets whose include folders, here NumPy's in .venv, lie below the source
     # folder: the package is built through a link that .venv is not below.
     link = ROOT / 'build' / 'src' / 'edge_profiler'
