@@ -13,9 +13,9 @@ _LONGEST_NAME = 48
 
 
 def pack(payloads: Sequence[bytes]) -> bytes:
-    """Return a zstd frame of payloads, each after its length as a varint."""
+    """Return a zstd frame, with checksum, of payloads, each after its length as a varint."""
     body = b''.join(part for payload in payloads for part in (_varint(len(payload)), payload))
-    return zstandard.ZstdCompressor(level=3).compress(body)
+    return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(body)
 
 
 def _varint(value: int) -> bytes:

@@ -22,6 +22,17 @@ def test_every_cut_of_an_object_is_refused():
             list(unpack(whole[:size]))
 
 
+def test_a_flipped_bit_is_noticed():
+    whole = pack([bytes(range(256)) * 8, b'y' * 50])
+    for byte in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[byte] ^= 0x10
+        try:
+            assert list(unpack(bytes(damaged))) == list(unpack(whole))  # it was a spare bit
+        except WireError:
+            continue
+
+
 @pytest.mark.parametrize(
     ('body', 'message'), [(b'\x05abc', 'cut off'), (b'\xff\xff\xff\xff\xff\x01', 'no length')]
 )
