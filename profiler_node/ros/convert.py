@@ -1,11 +1,9 @@
 """Profiles to edge_profiler/msg/Profile, and that to spool entries."""
 
-from builtin_interfaces.msg import Time
 from edge_profiler.msg import FeatureSummary
 from edge_profiler.msg import Profile as ProfileMessage
 
 from profiler_node.bridge.spool import Entry
-from profiler_node.core.config import NS_PER_S
 from profiler_node.core.profile import Feature, NumericFeature, Profile, unit_of
 from profiler_node.wire.codec import PAYLOAD_TYPE, encode
 
@@ -18,8 +16,8 @@ def profile_message(profile: Profile) -> ProfileMessage:
         stream=source.stream,
         segment=source.segment,
         epoch=profile.epoch,
-        window_start=_time(profile.window_start_ns),
-        window_end=_time(profile.window_end_ns),
+        window_start_ns=profile.window_start_ns,
+        window_end_ns=profile.window_end_ns,
         topic=source.topic,
         message_type=source.message_type,
         tags=[f'{key}={value}' for key, value in source.tags.items()],
@@ -37,20 +35,14 @@ def profile_message(profile: Profile) -> ProfileMessage:
 
 def spool_entry(message: ProfileMessage) -> Entry:
     """Return what the bridge keeps of a profile message; the payload stays closed."""
-    start = message.window_start
     return Entry(
         robot_id=message.robot_id,
         stream=message.stream,
         segment=message.segment,
         epoch=message.epoch,
-        window_start_ns=start.sec * NS_PER_S + start.nanosec,
+        window_start_ns=message.window_start_ns,
         payload=bytes(message.payload),
     )
-
-
-def _time(stamp_ns: int) -> Time:
-    seconds, nanoseconds = divmod(stamp_ns, NS_PER_S)
-    return Time(sec=seconds, nanosec=nanoseconds)
 
 
 def _summary(name: str, feature: Feature) -> FeatureSummary:

@@ -85,10 +85,7 @@ class Profiler(ProcessNode):
         self._window = read_config(self, WindowConfig, 'window')
         self._sketch = read_config(self, SketchConfig, 'sketch')
         self._robot_id = self._config.robot_id or socket.gethostname()
-        self._inputs = []
-        for name in self._config.streams:
-            stream = read_config(self, StreamConfig, f'stream.{name}')
-            self._inputs.append(_Input(name, self.resolve_topic_name(stream.topic or name)))
+        self._inputs = [self._make_input(name) for name in self._config.streams]
         reject_unknown(self)
         self._epoch = next_epoch(
             state_path(self._config.state_dir, self.get_fully_qualified_name())
@@ -97,6 +94,13 @@ class Profiler(ProcessNode):
         # Steady time, so that neither a clock that is set nor a paused simulation stops it.
         self.create_timer(_LOOK_PERIOD_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._look()
+
+    def _make_input(self, name: str) -> _Input:
+        topic = read_config(self, StreamConfig, f'stream.{name}').topic or name
+        try:
+            return _Input(name, self.resolve_topic_name(topic))
+        except RuntimeError as error:
+            raise ValueError(f'topic {topic!r} of stream {name!r}: {error}') from error
 
     def _look(self) -> None:
         for item in self._inputs:

@@ -66,6 +66,7 @@ def test_the_shipped_file_is_accepted(run, node, tmp_path):
         ('profiler', 'sketch.kll_k:=200.5', 'parameter sketch.kll_k is 200.5, it must be int'),
         ('profiler', "tags:=['firmware']", "parameter tags has 'firmware', it must be key=value"),
         ('profiler', "streams:=['a', 'a']", 'parameter streams is'),
+        ('profiler', "streams:=['front camera']", "'front camera'"),
         ('profiler', 'state_dir:=/proc/nowhere', '/proc/nowhere'),
         ('bridge', 'store_url:=ftp://host', "store URL 'ftp://host'"),
         ('bridge', 'upload.batch_bytes:=1', 'parameter upload.batch_bytes is 1, it must be in'),
