@@ -22,23 +22,28 @@ def profile_bag(
 
     path: an MCAP or sqlite3 file, or the folder of a bag. topics: which ones, default all whose
     type can be profiled. A stream is named after its topic, without the first slash. Raises
-    rosbags.highlevel.AnyReaderError where path is no recording.
+    ValueError for a topic that is not there or cannot be profiled, and AnyReaderError or
+    FileNotFoundError where path is no recording.
     """
     with AnyReader([path]) as reader:
-        chosen = {
-            connection.id: connection
+        if missing := set(topics) - reader.topics.keys():
+            raise ValueError(f'{path} has no topic {", ".join(sorted(missing))}')
+        chosen = [
+            connection
             for connection in reader.connections
             if (connection.topic in topics if topics else connection.msgtype in EXTRACTORS)
-        }
+        ]
+        if not chosen:  # which the reader would take for all
+            return
         streams = {
             topic: Stream(
                 Source('', topic.lstrip('/'), topic, message_type),
                 window or WindowConfig(),
                 sketch or SketchConfig(),
             )
-            for topic, message_type in {(c.topic, c.msgtype) for c in chosen.values()}
+            for topic, message_type in {(c.topic, c.msgtype) for c in chosen}
         }
-        for connection, log_ns, data in reader.messages(list(chosen.values())):
+        for connection, log_ns, data in reader.messages(chosen):
             yield from feed(streams[connection.topic], memoryview(data), log_ns)
         for topic in sorted(streams):
             yield from streams[topic].windows.close()

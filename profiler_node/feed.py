@@ -1,4 +1,4 @@
-"""Messages into a stream, with what that cost: the one way in, live and from a recording."""
+"""Messages into a stream, with what that costs: the one way in, live and from a recording."""
 
 import resource
 import sys

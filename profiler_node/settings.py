@@ -13,12 +13,13 @@ def setting(
 
 
 def check_ranges(config: Any) -> None:
-    """Raise ValueError, naming the field, where a number is outside its declared range."""
+    """Raise ValueError, naming the field, where a value is of another type or out of its range."""
     for item in fields(config):
-        value, low, high = (
-            getattr(config, item.name),
-            *map(item.metadata.get, ('minimum', 'maximum')),
-        )
+        value = getattr(config, item.name)
+        kinds = (int, float) if isinstance(item.default, float) else (type(item.default),)
+        if type(value) not in kinds:
+            raise ValueError(f'{item.name} is {value!r}, it must be {kinds[-1].__name__}')
+        low, high = item.metadata['minimum'], item.metadata['maximum']
         # A NaN compares false with everything, so the test is for inside, not for outside.
         if (low is not None and not value >= low) or (high is not None and not value <= high):
             bounds = f'at least {low}' if high is None else f'in [{low}, {high}]'

@@ -5,8 +5,9 @@ import pytest
 from rosbags.highlevel import AnyReader
 
 from profiler_node.bags import profile_bag
-from profiler_node.core.config import WindowConfig
+from profiler_node.core.config import SketchConfig, WindowConfig
 from profiler_node.core.sketches import rank_error
+from profiler_node.core.stream import Stream
 
 CAMERA = '/cam0/image_raw'
 RANKS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -98,16 +99,34 @@ def test_windows_merged_equal_the_whole(whole, bag):
         assert ours.m2 == pytest.approx(theirs.m2, rel=1e-9, abs=1e-15), name
 
 
-def test_two_halves_of_the_recording_merge_to_the_whole(whole, bag):
-    """Two runs over half the frames each, as two robots' or two splits of a bag would be."""
-    parts = list(profile_bag(bag, [CAMERA], window=WindowConfig(length_s=1.25)))
-    assert len(parts) >= 2
-    merged = parts[-1].merged(*parts[:-1])
-    for name in ('image/gray', 'image/gray_mean', 'image/sharpness'):
-        ours, theirs = merged.features[name].moments, whole.features[name].moments
-        assert (ours.count, ours.min, ours.max) == (theirs.count, theirs.min, theirs.max)
-        assert ours.mean == pytest.approx(theirs.mean, rel=1e-13)
-        assert ours.m2 == pytest.approx(theirs.m2, rel=1e-9)
+def test_two_runs_over_half_the_recording_merge_to_the_whole(whole, bag):
+    with AnyReader([bag]) as reader:
+        connections = [c for c in reader.connections if c.topic == CAMERA]
+        messages = list(reader.messages(connections))
+    halves = []
+    for part in (messages[:25], messages[25:]):
+        stream = Stream(whole.source, WindowConfig(), SketchConfig())
+        for _, log_ns, data in part:
+            assert stream.update(memoryview(data), log_ns) == []
+        halves += stream.windows.close()
+    merged = halves[1].merged(halves[0])
+    for name, feature in whole.features.items():
+        if feature.kind == 'categorical' or name == 'message/interval_s':
+            continue
+        ours, theirs = merged.features[name].moments, feature.moments
+        assert (ours.count, ours.min, ours.max) == (theirs.count, theirs.min, theirs.max), name
+        assert ours.min_stamp_ns == theirs.min_stamp_ns, name
+        assert ours.max_stamp_ns == theirs.max_stamp_ns, name
+        assert ours.mean == pytest.approx(theirs.mean, rel=1e-13), name
+        assert ours.m2 == pytest.approx(theirs.m2, rel=1e-9, abs=1e-15), name
+    # The interval between the halves belongs to neither.
+    assert merged.features['message/interval_s'].moments.count == 48
+
+
+def test_topics_that_are_not_there_are_named(bag, recording):
+    with pytest.raises(ValueError, match='has no topic /camra'):
+        list(profile_bag(bag, ['/camra']))
+    assert list(profile_bag(recording('lidar_sweeps'))) == []
 
 
 def test_colour_frames_of_a_depth_camera(recording):

@@ -1,17 +1,21 @@
 """The command line, on profiles of generated images."""
 
+import io
 import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from profiler_node import cli
 from profiler_node.bridge.batch import pack
 from profiler_node.core.config import SketchConfig, WindowConfig
-from profiler_node.core.profile import Source
+from profiler_node.core.profile import Counters, Profile, Source
 from profiler_node.core.stream import Stream
+from profiler_node.fleet.show import _digits, show_tables
+from profiler_node.fleet.store import read_profiles
 from profiler_node.wire.codec import encode
 
 SECOND = 10**9
@@ -67,7 +71,8 @@ def test_the_table_merges_the_windows_of_a_stream(store, capsys):
     assert cli.main(['show', str(store)]) == 0
     out = capsys.readouterr().out
     assert 'front  sensor_msgs/msg/Image on /front  robot r[1]  firmware=1.4' in out
-    assert '2 windows, 2023-11-14 22:14:00 to 22:16:00 UTC; 3 of 3 messages decoded' in out
+    span = '2023-11-14 22:14:00 to 2023-11-14 22:16:00 UTC'
+    assert f'2 windows, {span}; 3 of 3 messages decoded' in out
     (row,) = [line for line in out.splitlines() if line.startswith('image/gray_mean')][1:]
     assert row.split()[1] == '3'
     assert '[b]rear' in out
@@ -75,9 +80,50 @@ def test_the_table_merges_the_windows_of_a_stream(store, capsys):
 
 def test_a_feature_is_shown_window_by_window(store, capsys):
     assert cli.main(['show', str(store), '--stream', 'front', '--feature', 'image/gray']) == 0
-    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
-    assert ['22:14:00', '1200'] in rows
-    assert ['22:15:00', '600'] in rows
+    rows = [line.split()[:3] for line in capsys.readouterr().out.splitlines()]
+    assert ['2023-11-14', '22:14:00', '1200'] in rows
+    assert ['2023-11-14', '22:15:00', '600'] in rows
+
+
+@pytest.mark.parametrize('width', [80, 100, 120])
+def test_names_and_numbers_are_whole_on_a_terminal_of_any_width(store, width):
+    console = Console(width=width, file=io.StringIO(), markup=False, highlight=False)
+    show_tables(list(read_profiles(str(store), pytest.fail)), '', console)
+    out = console.file.getvalue()
+    assert '…' not in out
+    rows = [line.split() for line in out.splitlines() if line.startswith('message/size_bytes')]
+    assert [row[1] for row in rows] == ['1', '3']
+    assert len({len(row) for row in rows}) == 1
+
+
+def test_what_a_robot_says_does_not_steer_the_terminal(tmp_path, capsys):
+    source = Source('r', 'a\x1b[31m', '/a\n', 'sensor_msgs/msg/Image')
+    profile = Profile(source, 0, 0, 500_000_000, Counters(), {})
+    (tmp_path / 'a.pb.zst').write_bytes(pack([encode(profile)]))
+    assert cli.main(['show', str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert '\x1b' not in out
+    assert 'a\\x1b[31m' in out
+    assert '1970-01-01 00:00:00 to 1970-01-01 00:00:00.5 UTC' in out
+
+
+def test_json_has_null_where_there_is_no_number(tmp_path, image, capsys):
+    stream = Stream(Source('r', 's', '/s', 'sensor_msgs/msg/Image'), WindowConfig(), SketchConfig())
+    stream.update(image(np.full((4, 4, 3), 9, np.uint8), 'rgb8', START), START)
+    (profile,) = stream.windows.close()
+    (tmp_path / 'a.pb.zst').write_bytes(pack([encode(profile)]))
+    assert cli.main(['show', str(tmp_path), '--json', '--feature', 'image/hue_deg']) == 0
+    hue = json.loads(capsys.readouterr().out)[0]['features']['image/hue_deg']
+    assert (hue['count'], hue['missing'], hue['mean'], hue['unit']) == (0, 1, None, 'deg')
+    assert set(hue['quantiles'].values()) == {None}
+
+
+@pytest.mark.parametrize('number', [99_999.7, 100_000.0, 123_456_789.0, 0.1234567, -0.0, 12.5])
+def test_numbers_have_five_digits_or_all_before_the_point(number):
+    text = _digits(number)
+    assert 'e' not in text
+    assert float(text) == pytest.approx(number, rel=1e-4)
+    assert text != '-0'
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS profiles (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     robot_id TEXT NOT NULL,
     stream TEXT NOT NULL,
     segment TEXT NOT NULL,
@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS profiles (
     UNIQUE (robot_id, stream, segment, epoch, window_start_ns)
 );
 CREATE TABLE IF NOT EXISTS batches (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     key TEXT NOT NULL UNIQUE,
     body BLOB NOT NULL
 );
@@ -55,7 +55,6 @@ class Entry:
 class Batch:
     """An object to be, already durable."""
 
-    id: int
     key: str
     body: bytes
 
@@ -80,17 +79,18 @@ class Spool:
         """Commit what is done inside, or roll it back and raise SpoolError."""
         try:
             with self._lock, self._database:
+                self._database.execute('BEGIN IMMEDIATE')  # no other process comes in between
                 yield
         except sqlite3.Error as error:
             raise SpoolError(f'{self._path}: {error}') from error
 
     def put(self, entry: Entry) -> bool:
-        """Keep entry; False where one with its identity is waiting already."""
+        """Keep entry; False where one with its identity waits for its batch already."""
         with self._transaction():
             cursor = self._database.execute(
-                'INSERT OR IGNORE INTO profiles'
+                'INSERT INTO profiles'
                 ' (robot_id, stream, segment, epoch, window_start_ns, payload)'
-                ' VALUES (?, ?, ?, ?, ?, ?)',
+                ' VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
                 (
                     entry.robot_id,
                     entry.stream,
@@ -109,7 +109,7 @@ class Spool:
         """
         with self._transaction():
             row = self._database.execute(
-                'SELECT id, key, body FROM batches ORDER BY id LIMIT 1'
+                'SELECT key, body FROM batches ORDER BY id LIMIT 1'
             ).fetchone()
             return Batch(*row) if row else self._form_batch(most_bytes)
 
@@ -135,16 +135,16 @@ class Spool:
                 ids.append((row_id,))
                 payloads.append(payload)
         key, body = object_key(robot_id, time.time_ns()), pack(payloads)
-        cursor = self._database.execute(
-            'INSERT INTO batches (key, body) VALUES (?, ?)', (key, body)
-        )
+        self._database.execute('INSERT INTO batches (key, body) VALUES (?, ?)', (key, body))
         self._database.executemany('DELETE FROM profiles WHERE id = ?', ids)
-        return Batch(int(cursor.lastrowid or 0), key, body)
+        return Batch(key, body)
 
     def confirm(self, batch: Batch) -> None:
         """Forget batch: the store has it."""
         with self._transaction():
-            self._database.execute('DELETE FROM batches WHERE id = ?', (batch.id,))
+            cursor = self._database.execute('DELETE FROM batches WHERE key = ?', (batch.key,))
+        if cursor.rowcount != 1:  # or it would be sent again and again
+            raise SpoolError(f'{self._path}: batch {batch.key} cannot be deleted')
 
     def backlog(self) -> tuple[int, int]:
         """Return how many profiles and how many formed batches are waiting."""
@@ -176,11 +176,11 @@ def _open(path: Path) -> sqlite3.Connection:
     try:
         database.execute('PRAGMA journal_mode = WAL')
         database.execute('PRAGMA synchronous = FULL')
-        (answer,) = database.execute('PRAGMA quick_check(1)').fetchone()
+        (answer,) = database.execute('PRAGMA integrity_check(1)').fetchone()
         if answer != 'ok':
             raise sqlite3.DatabaseError(answer)
         database.executescript(_SCHEMA)
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         database.close()
         raise
     return database
@@ -189,13 +189,15 @@ def _open(path: Path) -> sqlite3.Connection:
 def _open_or_replace(path: Path) -> sqlite3.Connection:
     try:
         return _open(path)
-    except sqlite3.OperationalError:
-        raise  # the disk or its permissions, not what is in the file
-    except sqlite3.DatabaseError as error:
+    except sqlite3.OperationalError as error:
+        if 'file format' not in str(error):
+            raise  # the disk or its permissions, not what is in the file
+        return _open(_quarantine(path, error))
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         return _open(_quarantine(path, error))
 
 
-def _quarantine(path: Path, error: sqlite3.DatabaseError) -> Path:
+def _quarantine(path: Path, error: Exception) -> Path:
     """Move the damaged file and its log aside, and return path for a new one."""
     aside = path.with_name(f'{path.name}.corrupt-{time.time_ns()}')
     for suffix in ('', '-wal', '-shm'):

@@ -27,6 +27,8 @@ def drain(spool: Spool, send: Send, batch_bytes: int, stop: threading.Event | No
 
 def backoff_s(failures: int, config: BridgeConfig) -> float:
     """Return how long to wait [s] after this many failures in a row, at random (jitter)."""
+    if not failures:
+        return config.upload_interval_s
     longest = max(config.upload_interval_s, config.max_backoff_s)
     wait_s = min(longest, config.upload_interval_s * 2.0 ** min(failures, 32))
     return wait_s * random.uniform(0.5, 1.0)  # noqa: S311 (spreads load, keeps no secret)
@@ -48,31 +50,27 @@ class Uploader:
 
     def _run(self) -> None:
         failures = 0
-        wait_s = self._config.upload_interval_s
-        while not self._stop.wait(wait_s):
-            failures = 0 if self._try_drain() else failures + 1
-            wait_s = (
-                backoff_s(failures, self._config) if failures else self._config.upload_interval_s
-            )
-        # What came in since the last look goes out now, if the link is up.
-        if not failures:
-            self._stop.clear()
-            self._try_drain()
+        while not self._stop.wait(backoff_s(failures, self._config)):
+            failures = 0 if self._try_drain(self._stop) else failures + 1
+        self._try_drain(None)  # what came in since the last look
 
-    def _try_drain(self) -> bool:
+    def _try_drain(self, stop: threading.Event | None) -> bool:
         try:
-            sent = drain(self._spool, self._send, self._config.batch_bytes, self._stop)
+            sent = drain(self._spool, self._send, self._config.batch_bytes, stop)
         except BridgeError as error:
             _log.warning('upload failed, kept for later: %s', error)
+            return False
+        except Exception:  # a fault of ours must not end all uploads without a word
+            _log.exception('upload failed unexpectedly, kept for later')
             return False
         if sent:
             _log.info('uploaded %d object(s)', sent)
         return True
 
     def stop(self, timeout_s: float) -> bool:
-        """Upload what is left and end; False where that took longer than timeout_s.
+        """Try once more to upload what is left, and end; False where that takes too long.
 
-        Nothing is lost then: what has not been confirmed is still in the spool.
+        Nothing is lost by it: what has not been confirmed is still in the spool.
         """
         self._stop.set()
         self._thread.join(timeout_s)

@@ -22,6 +22,7 @@ Plane = NDArray[Any]
 
 _DARK_LEVEL, _BRIGHT_LEVEL = 5, 250
 _SHARPNESS_COLUMNS = 640
+_WIDEST = 2**24  # OpenCV counts a row's levels in float32, which is exact up to here
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def pixels_of(message: Any) -> Plane:
     height, width, step, size = message.height, message.width, message.step, message.data.size
     if not height or not width:
         raise DecodeError('empty_image', f'image of {width}x{height} pixels')
+    if width > _WIDEST:
+        raise DecodeError('bad_size', f'{width} columns are more than {_WIDEST}')
     if step < width * encoding.channels:
         raise DecodeError(
             'bad_step', f'step {step} is too small for {width} {message.encoding} pixels'
@@ -77,7 +80,7 @@ class ImageExtractor:
     """The `image/` features of each message of one stream."""
 
     def __init__(self) -> None:
-        self._previous: NDArray[np.uint8] | None = None
+        self._previous: tuple[tuple[object, ...], NDArray[np.uint8]] | None = None
 
     def __call__(self, message: Any) -> Observation:
         """Return the features of message. Raises DecodeError."""
@@ -85,7 +88,7 @@ class ImageExtractor:
         observation: Observation = {
             'image/encoding': message.encoding,
             'image/size': f'{message.width}x{message.height}',
-            'image/repeated': float(self._is_repeated(message.data)),
+            'image/repeated': float(self._is_repeated(message)),
         }
         bgr = ENCODINGS[message.encoding].bgr
         if bgr is None:
@@ -106,19 +109,20 @@ class ImageExtractor:
         observation['image/sharpness'] = sharpness(luma)
         return observation
 
-    def _is_repeated(self, data: NDArray[np.uint8]) -> bool:
-        """Whether data equals that of the message before, which is kept for this, not copied."""
-        previous, self._previous = self._previous, data
-        if previous is None or previous.size != data.size:
+    def _is_repeated(self, message: Any) -> bool:
+        """Whether the data equals that of the message before, which is kept, not copied."""
+        form = (message.encoding, message.height, message.width, message.step)
+        previous, self._previous = self._previous, (form, message.data)
+        if previous is None or previous[0] != form:
             return False
+        before, now = previous[1], message.data
         # Frames of a live camera differ near the start: look there before reading all of it.
-        return np.array_equal(previous[:4096], data[:4096]) and np.array_equal(previous, data)
+        return np.array_equal(before[:4096], now[:4096]) and np.array_equal(before, now)
 
 
 def histogram(plane: Plane) -> Levels:
     """Return how often each of the 256 levels occurs in plane, (H, W) uint8."""
-    # calcHist counts in float32, which is exact up to 2^24: larger images are counted in bands.
-    rows = max(1, 2**24 // plane.shape[1])
+    rows = max(1, _WIDEST // plane.shape[1])  # larger images are counted in bands
     levels = np.zeros(256, dtype=np.int64)
     for top in range(0, plane.shape[0], rows):
         band = plane[top : top + rows]
@@ -153,6 +157,7 @@ def entropy_bits(levels: Levels) -> float:
 def hue_deg(blue: float, green: float, red: float) -> float:
     """Return the circular mean of the hue [deg], 0 to 360, of pixels with these channel means.
 
+    It wraps at red: over several frames look at the distribution, their plain mean says nothing.
     Each pixel counts by its chroma, so that grey ones, whose hue is noise, do not. The sum of the
     pixels' chroma vectors is linear in the channels, hence the means suffice. NaN where it is 0.
     """

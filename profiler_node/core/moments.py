@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 class Moments:
     """Moments of `count` finite numbers; all other fields are 0 when count is 0.
 
-    m2: sum of squared differences from the mean. min_stamp_ns, max_stamp_ns: header stamp [ns] of
-    the earliest message that held the min and the max.
+    m2: sum of squared differences from the mean. min_stamp_ns, max_stamp_ns: the smallest header
+    stamp [ns] of a message that held the min, and the max.
     """
 
     count: int = 0
@@ -52,15 +52,15 @@ def moments_of(values: NDArray[np.float64], stamps_ns: NDArray[np.int64]) -> Mom
     if not values.size:
         return Moments()
     mean = float(values.mean())
-    low, high = int(values.argmin()), int(values.argmax())
+    low, high = values.min(), values.max()
     return Moments(
         count=values.size,
         mean=mean,
         m2=float(np.square(values - mean).sum()),
-        min=float(values[low]),
-        max=float(values[high]),
-        min_stamp_ns=int(stamps_ns[low]),
-        max_stamp_ns=int(stamps_ns[high]),
+        min=float(low),
+        max=float(high),
+        min_stamp_ns=int(stamps_ns[values == low].min()),
+        max_stamp_ns=int(stamps_ns[values == high].min()),
     )
 
 

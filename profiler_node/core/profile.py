@@ -93,9 +93,9 @@ Feature = NumericFeature | CategoricalFeature
 class Counters:
     """What became of the messages, and what profiling them cost.
 
-    seen = decoded + sum(decode_errors) + late + shed. lost: published but never received, told from
-    gaps. duplicate_stamps, stamp_regressions: decoded messages whose header stamp equals, or is
-    behind, the one before. cpu_ns: CPU time of this process spent on the stream. peak_rss_bytes:
+    seen = decoded + sum(decode_errors) + late + shed. lost: published but never received.
+    duplicate_stamps, stamp_regressions: messages whose header stamp equals, or is behind, that of
+    the one before. cpu_ns: CPU time that the feeding thread spent on the stream. peak_rss_bytes:
     the most memory that the process has held so far.
     """
 

@@ -7,11 +7,13 @@ Guarantees, at 99 % confidence:
 - Frequent items: exact while there are at most 0.75 * 2^lg_max_k categories, then each count is
   within 3.5 / 2^lg_max_k of the total.
 
-Finished sketches are `bytes` in the library's own cross-language format. Damaged bytes raise
-SketchError.
+Finished sketches are `bytes` in the library's own cross-language format. Bytes whose structure is
+damaged raise SketchError; that a number inside was changed is for a checksum to find.
 """
 
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import datasketches  # type: ignore[import-untyped]
@@ -19,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+_KLL_FULL = 5  # preamble ints of a sketch with more than one item
+_KLL_HEADER_BYTES = 20
 _KLL_MIN_LEVEL = 8
 _EXACT_K = 65_535  # the largest k: a sketch that has room for a whole histogram
 
@@ -27,11 +31,32 @@ class SketchError(ValueError):
     """Bytes that are no sketch of the expected kind."""
 
 
-def _deserialize(kind: Any, data: bytes) -> Any:
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Turn what the library raises for damaged bytes into SketchError."""
     try:
-        return kind.deserialize(data)
+        yield
     except (ValueError, IndexError, RuntimeError, MemoryError) as error:
-        raise SketchError(f'{kind.__name__} of {len(data)} bytes: {error}') from error
+        raise SketchError(f'damaged sketch: {error}') from error
+
+
+def _kll(data: bytes) -> Any:
+    """Return the KLL sketch in data.
+
+    The library trusts the sizes of the levels and reads beyond its memory where they are wrong, so
+    they are checked first.
+    """
+    if len(data) >= _KLL_HEADER_BYTES and data[0] == _KLL_FULL:
+        k, count, levels = struct.unpack_from('<4xH2xQ2xB', data)
+        starts = np.frombuffer(data, '<u4', min(levels, (len(data) - 20) // 4), 20).astype(np.int64)
+        ends = np.append(starts[1:], sum(_level_capacity(k, i, levels) for i in range(levels)))
+        sizes = ends - starts if starts.size == ends.size else np.array([-1])
+        weight = sum(int(size) << i for i, size in enumerate(sizes))
+        expected = _KLL_HEADER_BYTES + 4 * (levels + 2 + int(sizes.sum()))
+        if sizes.min() < 0 or weight != count or expected != len(data):
+            raise SketchError(f'damaged sketch: levels do not add up to {count} values')
+    with _damage():
+        return datasketches.kll_floats_sketch.deserialize(data)
 
 
 def rank_error(k: int) -> float:
@@ -52,17 +77,17 @@ class QuantileSketch:
     def update_weighted(self, values: NDArray[np.float32], weights: NDArray[np.int64]) -> None:
         """Add each of values, (N,) strictly increasing, weights, (N,) > 0, times."""
         for part in _exact_sketches(values, weights):
-            self._kll.merge(_deserialize(datasketches.kll_floats_sketch, part))
+            self._kll.merge(datasketches.kll_floats_sketch.deserialize(part))
 
     def to_bytes(self) -> bytes:
         """Return the serialized sketch."""
         return bytes(self._kll.serialize())
 
 
-def _level_capacity(height: int, levels: int) -> int:
-    """Return the room of one KLL level at k = 65535, as the library computes it."""
+def _level_capacity(k: int, height: int, levels: int) -> int:
+    """Return the room of one KLL level, as the library computes it."""
     depth = levels - height - 1
-    share: int = (2 * (_EXACT_K << depth) // 3**depth + 1) // 2
+    share: int = (2 * (k << depth) // 3**depth + 1) // 2
     return max(_KLL_MIN_LEVEL, share)
 
 
@@ -79,7 +104,7 @@ def _exact_sketches(values: NDArray[np.float32], weights: NDArray[np.int64]) -> 
         n = int(counts.sum())
         levels = [part[(counts >> bit) & 1 == 1] for bit in range(int(counts.max()).bit_length())]
         # A level may take any free room, only the sum over all levels is bounded.
-        capacity = sum(_level_capacity(height, len(levels)) for height in range(len(levels)))
+        capacity = sum(_level_capacity(_EXACT_K, i, len(levels)) for i in range(len(levels)))
         if (total := sum(level.size for level in levels)) > capacity:
             half = part.size // 2
             yield from _exact_sketches(part[:half], counts[:half])
@@ -104,16 +129,19 @@ def _exact_sketches(values: NDArray[np.float32], weights: NDArray[np.int64]) -> 
 
 def merge_quantiles(sketches: Sequence[bytes]) -> bytes:
     """Return the KLL sketch of all the data behind sketches, one or more."""
-    merged = _deserialize(datasketches.kll_floats_sketch, sketches[0])
+    merged = _kll(sketches[0])
     for data in sketches[1:]:
-        merged.merge(_deserialize(datasketches.kll_floats_sketch, data))
+        other = _kll(data)
+        with _damage():
+            merged.merge(other)
     return bytes(merged.serialize())
 
 
 def quantiles(sketch: bytes, ranks: Sequence[float]) -> list[float]:
     """Return the smallest values whose rank is at least each of ranks; [] for an empty sketch."""
-    kll = _deserialize(datasketches.kll_floats_sketch, sketch)
-    return [] if kll.is_empty() else list(kll.get_quantiles(list(ranks), True))
+    kll = _kll(sketch)
+    with _damage():
+        return [] if kll.is_empty() else list(kll.get_quantiles(list(ranks), True))
 
 
 class CategorySketch:
@@ -135,31 +163,35 @@ class CategorySketch:
 
 def merge_distinct(sketches: Sequence[bytes]) -> bytes:
     """Return the HLL sketch of all the data behind sketches, one or more."""
-    hlls = [_deserialize(datasketches.hll_sketch, data) for data in sketches]
-    union = datasketches.hll_union(max(hll.lg_config_k for hll in hlls))
-    for hll in hlls:
-        union.update(hll)
-    return bytes(union.get_result(datasketches.tgt_hll_type.HLL_4).serialize_compact())
+    with _damage():
+        hlls = [datasketches.hll_sketch.deserialize(data) for data in sketches]
+        union = datasketches.hll_union(max(hll.lg_config_k for hll in hlls))
+        for hll in hlls:
+            union.update(hll)
+        return bytes(union.get_result(datasketches.tgt_hll_type.HLL_4).serialize_compact())
 
 
 def distinct(sketch: bytes) -> int:
     """Return the estimated number of distinct values."""
-    estimate: float = _deserialize(datasketches.hll_sketch, sketch).get_estimate()
+    with _damage():
+        estimate: float = datasketches.hll_sketch.deserialize(sketch).get_estimate()
     return round(estimate)
 
 
 def merge_frequent(sketches: Sequence[bytes]) -> bytes:
     """Return the frequent-items sketch of all the data behind sketches, one or more."""
-    merged = _deserialize(datasketches.frequent_strings_sketch, sketches[0])
-    for data in sketches[1:]:
-        merged.merge(_deserialize(datasketches.frequent_strings_sketch, data))
-    return bytes(merged.serialize())
+    with _damage():
+        merged = datasketches.frequent_strings_sketch.deserialize(sketches[0])
+        for data in sketches[1:]:
+            merged.merge(datasketches.frequent_strings_sketch.deserialize(data))
+        return bytes(merged.serialize())
 
 
 def frequent(sketch: bytes, most: int) -> list[tuple[str, int]]:
     """Return up to `most` categories with their estimated counts, most frequent first."""
-    items = _deserialize(datasketches.frequent_strings_sketch, sketch).get_frequent_items(
-        datasketches.frequent_items_error_type.NO_FALSE_NEGATIVES
-    )
+    with _damage():
+        items = datasketches.frequent_strings_sketch.deserialize(sketch).get_frequent_items(
+            datasketches.frequent_items_error_type.NO_FALSE_NEGATIVES
+        )
     ranked = sorted(((item[0], item[1]) for item in items), key=lambda item: (-item[1], item[0]))
     return ranked[:most]

@@ -1,8 +1,9 @@
 """Tumbling windows in event time, aligned to 1970.
 
-A window closes when the newest stamp is past its end by the allowed lateness. A message behind that
-is late; when the next ones follow it, time has started anew (a looped bag, a clock that was set):
-the open windows close and a new epoch begins, with nothing lost.
+A window closes when the newest stamp is past its end by the allowed lateness. A message further
+back than that is late and dropped, unless the next ones, or the end of the stream, follow it: then
+time has started anew (a looped bag, a clock that was set), the open windows close, and a new epoch
+begins with nothing lost.
 """
 
 from collections import Counter
@@ -44,7 +45,7 @@ class Tally:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """What is known of one message with a stamp.
 
@@ -91,59 +92,50 @@ class _Timeline:
         self._config = config
         self._sketch = sketch
         self._open: dict[int, _Window] = {}
-        self._last_stamp_ns: int | None = None
         self._closed_until_ns: int | None = None
+        self.last_stamp_ns: int | None = None
         self.newest_ns: int | None = None  # the largest stamp so far, the watermark
 
     def accepts(self, stamp_ns: int) -> bool:
         """Whether the message is neither behind the allowed lateness nor in a closed window."""
         if self.newest_ns is None:
-            return True
-        if self._closed_until_ns is not None and stamp_ns < self._closed_until_ns:
-            return False
-        return stamp_ns >= self.newest_ns - self._config.allowed_lateness_ns
+            return not self.is_closed(stamp_ns)
+        late_ns = self.newest_ns - self._config.allowed_lateness_ns
+        return stamp_ns >= late_ns and not self.is_closed(stamp_ns)
+
+    def is_closed(self, stamp_ns: int) -> bool:
+        """Whether the window for stamp_ns, or one after it, has been closed."""
+        return self._closed_until_ns is not None and stamp_ns < self._closed_until_ns
 
     def add(self, message: Message) -> None:
         """Add a message; it must be accepted."""
-        tally = self._advance(message.stamp_ns)
+        window = self.window_at(message.stamp_ns)
+        self.newest_ns = max(message.stamp_ns, self.newest_ns or message.stamp_ns)
+        tally = window.tally
         tally.seen += 1
         if message.error:
             tally.decode_errors[message.error] += 1
         else:
             tally.decoded += 1
-        if self._last_stamp_ns is not None:
-            interval_ns = message.stamp_ns - self._last_stamp_ns
+        if self.last_stamp_ns is not None:
+            interval_ns = message.stamp_ns - self.last_stamp_ns
             if interval_ns < 0:
                 tally.stamp_regressions += 1
             else:
                 message.observation['message/interval_s'] = interval_ns / NS_PER_S
                 tally.duplicate_stamps += interval_ns == 0
-        self._last_stamp_ns = message.stamp_ns
-        window = self._open[self._start_of(message.stamp_ns)]
+        self.last_stamp_ns = message.stamp_ns
         window.add(message.stamp_ns, message.observation, self._sketch)
 
-    def add_unreadable(self, reason: str, receive_ns: int) -> None:
-        """Add a message without a stamp: to the newest window, or to one at receive_ns."""
-        tally = self.newest_tally()
-        if tally is None or self._last_stamp_ns is None:
-            tally = self._advance(receive_ns)
-        tally.seen += 1
-        tally.decode_errors[reason] += 1
-
-    def _start_of(self, stamp_ns: int) -> int:
-        return stamp_ns - stamp_ns % self._config.length_ns
-
-    def _advance(self, stamp_ns: int) -> Tally:
-        """Make sure that there is a window for stamp_ns, and return its tally."""
-        start_ns = self._start_of(stamp_ns)
+    def window_at(self, stamp_ns: int) -> _Window:
+        """Return the open window for stamp_ns, made where there is none."""
+        start_ns = stamp_ns - stamp_ns % self._config.length_ns
         if start_ns not in self._open:
             self._open[start_ns] = _Window(start_ns, start_ns + self._config.length_ns)
-        if self.newest_ns is None or stamp_ns > self.newest_ns:
-            self.newest_ns = stamp_ns
-        return self._open[start_ns].tally
+        return self._open[start_ns]
 
     def newest_tally(self) -> Tally | None:
-        """Return the tally of the newest open window."""
+        """Return the tally of the newest open window, None where none is open."""
         return self._open[max(self._open)].tally if self._open else None
 
     def close(self, until_ns: int | None = None) -> list[_Window]:
@@ -158,7 +150,7 @@ class _Timeline:
 
 
 class Windows:
-    """The windows of one stream. Every method returns nothing or the profiles it closed, in order.
+    """The windows of one stream. What closes profiles returns them, in order.
 
     epoch: the first epoch, so that a restarted process does not take an identity twice.
     """
@@ -171,6 +163,8 @@ class Windows:
         self._epoch = epoch
         self._current = _Timeline(*self._config)
         self._candidate: list[Message] = []
+        self._unreadable: Counter[str] = Counter()
+        self._unreadable_since_ns = 0
         self._cpu_ns = 0
 
     @property
@@ -184,30 +178,59 @@ class Windows:
             self._candidate.append(message)
             return self._start_epoch() if len(self._candidate) == _CONFIRMATIONS else []
         self._current.add(message)
-        if self._candidate:
-            # Time went on without them.
-            if tally := self._current.newest_tally():
-                tally.seen += len(self._candidate)
-                tally.late += len(self._candidate)
-            self._candidate = []
-        return self._finish(self._current.close(self._current.newest_ns))
-
-    def add_unreadable(self, reason: str, receive_ns: int) -> list[Profile]:
-        """Count a message whose stamp could not be read, received at receive_ns."""
-        self._current.add_unreadable(reason, receive_ns)
+        if tally := self._current.newest_tally():
+            # Time went on without the candidate.
+            tally.seen += len(self._candidate)
+            tally.late += len(self._candidate)
+            self._move_unreadable(tally)
+        self._candidate = []
         return self._finish(self._current.close(self._current.newest_ns))
 
     def _start_epoch(self) -> list[Profile]:
         """Close all windows and go on from the candidate's messages."""
         closed = self._finish(self._current.close())
         candidate, self._candidate = self._candidate, []
+        last_ns = self._current.last_stamp_ns
         self._epoch += 1
         self._current = _Timeline(*self._config)
-        for index, message in enumerate(candidate):
+        for message in candidate:
             closed += self.add(message)
-            if index == 0 and (tally := self._current.newest_tally()):
-                tally.stamp_regressions += 1
+        if (tally := self._current.newest_tally()) and last_ns is not None:
+            tally.stamp_regressions += candidate[0].stamp_ns < last_ns
         return closed
+
+    def add_unreadable(self, reason: str, receive_ns: int) -> list[Profile]:
+        """Count a message whose stamp could not be read, received at receive_ns.
+
+        It belongs to the newest window. Without an open one it waits for the next; if none but such
+        messages come for the length of a window, they get one of their own, by receive time.
+        """
+        if not self._unreadable:
+            self._unreadable_since_ns = receive_ns
+        window, _ = self._config
+        waited_ns = receive_ns - self._unreadable_since_ns
+        closed = self._close_unreadable() if waited_ns >= window.length_ns else []
+        if closed:
+            self._unreadable_since_ns = receive_ns
+        self._unreadable[reason] += 1
+        if tally := self._current.newest_tally():
+            self._move_unreadable(tally)
+        return closed
+
+    def _move_unreadable(self, tally: Tally) -> None:
+        tally.seen += self._unreadable.total()
+        tally.decode_errors += self._unreadable
+        self._unreadable = Counter()
+
+    def _close_unreadable(self) -> list[Profile]:
+        """Give the unreadable messages that wait a window of their own, and close it."""
+        if not self._unreadable:
+            return []
+        if self._current.is_closed(self._unreadable_since_ns):
+            self._epoch += 1
+            self._current = _Timeline(*self._config)
+        self._move_unreadable(self._current.window_at(self._unreadable_since_ns).tally)
+        return self._finish(self._current.close())
 
     def count_cost(self, cpu_ns: int, peak_rss_bytes: int) -> None:
         """Charge CPU time to the newest window, and note the peak memory of the process so far.
@@ -221,14 +244,17 @@ class Windows:
 
     def close_due(self, event_ns: int) -> list[Profile]:
         """Close the windows that are over at event time event_ns, for a stream that fell silent."""
-        return self._finish(self._current.close(event_ns))
+        closed = self._finish(self._current.close(event_ns))
+        if self._candidate and not self._current.newest_tally():
+            closed += self._start_epoch()
+        return closed
 
     def close(self) -> list[Profile]:
         """Close all windows."""
         closed: list[Profile] = []
         while self._candidate:
             closed += self._start_epoch()
-        return closed + self._finish(self._current.close())
+        return closed + self._finish(self._current.close()) + self._close_unreadable()
 
     def _finish(self, windows: list[_Window]) -> list[Profile]:
         return [window.finish(self._source, self._epoch) for window in windows]

@@ -1,22 +1,35 @@
 """Profiles as JSON and as tables."""
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+from itertools import zip_longest
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from profiler_node.core.profile import Counters, Feature, NumericFeature, Profile, unit_of
+from profiler_node.core.config import NS_PER_S
+from profiler_node.core.profile import (
+    CategoricalFeature,
+    Counters,
+    Feature,
+    NumericFeature,
+    Profile,
+    unit_of,
+)
 
 RANKS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _TOP = 10
+_STATISTICS = ('mean', 'stddev', 'min', '5 %', 'median', '95 %', 'max')
+_FEW_STATISTICS = ('mean', 'min', 'median', 'max')
+_WIDE_COLUMNS = 110  # of a terminal that all statistics fit in
 
 
 def profile_json(profile: Profile) -> dict[str, Any]:
-    """Return a profile as JSON values. Numbers of a feature without values are null."""
+    """Return a profile as JSON values. Statistics of a feature without values are null."""
     source = profile.source
     return {
         'robot_id': source.robot_id,
@@ -61,9 +74,14 @@ def _feature_json(name: str, feature: Feature) -> dict[str, Any]:
         'missing': feature.missing,
         'pos_inf': feature.pos_inf,
         'neg_inf': feature.neg_inf,
-        **{key: getattr(moments, key) if moments.count else None for key in statistics},
-        'quantiles': dict(zip(map(str, RANKS), feature.quantiles(RANKS), strict=False)),
+        **{key: _json(getattr(moments, key)) if moments.count else None for key in statistics},
+        'quantiles': dict(zip_longest(map(str, RANKS), feature.quantiles(RANKS))),
     }
+
+
+def _json(number: float) -> float | None:
+    """Return number, null for what JSON has no number for."""
+    return number if math.isfinite(number) else None
 
 
 def selected(profiles: Iterable[Profile], stream: str, feature: str) -> Iterable[Profile]:
@@ -88,67 +106,104 @@ def show_tables(profiles: Sequence[Profile], feature: str, console: Console) -> 
         windows = sorted(unsorted, key=lambda p: (p.epoch, p.window_start_ns))
         whole = windows[0].merged(*windows[1:])
         console.print(_title(whole, len(windows)))
+        rows: list[tuple[str, Feature]]
         if feature:
-            rows = [(_clock(window), window.features[feature]) for window in windows]
-            console.print(_table('window (UTC)', rows))
+            rows = [(_window(window), window.features[feature]) for window in windows]
         else:
-            console.print(_table('feature', list(whole.features.items())))
+            rows = list(whole.features.items())
+        for table in _tables('window (UTC)' if feature else 'feature', rows, console.width):
+            console.print(table)
         console.print()
 
 
 def _title(profile: Profile, windows: int) -> Text:
     source, counters = profile.source, profile.counters
+    segment = f'  {source.segment}' if source.segment else ''
     tags = ''.join(f'  {key}={value}' for key, value in source.tags.items())
-    start, end = _utc(profile.window_start_ns), _utc(profile.window_end_ns)
     lost = {
         name: getattr(counters, name)
         for name in ('late', 'lost', 'shed', 'duplicate_stamps', 'stamp_regressions')
     } | dict(counters.decode_errors)
     trouble = ''.join(f', {count} {name}' for name, count in lost.items() if count)
     return Text.assemble(
-        (source.stream, 'bold'),
-        f'  {source.message_type} on {source.topic}  robot {source.robot_id}{tags}\n',
-        f'{windows} window{"s" if windows > 1 else ""}, ',
-        f'{start:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S} UTC; ',
+        (_printable(source.stream + segment), 'bold'),
+        _printable(f'  {source.message_type} on {source.topic}  robot {source.robot_id}{tags}'),
+        f'\n{windows} window{"s" if windows > 1 else ""}, ',
+        f'{_utc(profile.window_start_ns)} to {_utc(profile.window_end_ns)} UTC; ',
         f'{counters.decoded} of {counters.seen} messages decoded{trouble}; ',
         f'profiling took {counters.cpu_ns / 1e6 / max(counters.seen, 1):.2f} ms a message',
     )
 
 
-def _utc(stamp_ns: int) -> datetime:
-    return datetime.fromtimestamp(stamp_ns / 1e9, tz=timezone.utc)
+def _utc(stamp_ns: int) -> str:
+    """Return date and time, with a fraction only where there is one."""
+    seconds, fraction_ns = divmod(stamp_ns, NS_PER_S)
+    moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=seconds)
+    fraction = f'.{fraction_ns:09d}'.rstrip('0') if fraction_ns else ''
+    return f'{moment:%Y-%m-%d %H:%M:%S}{fraction}'
 
 
-def _clock(profile: Profile) -> str:
+def _window(profile: Profile) -> str:
     epoch = f' (epoch {profile.epoch})' if profile.epoch else ''
-    return f'{_utc(profile.window_start_ns):%H:%M:%S}{epoch}'
+    return f'{_utc(profile.window_start_ns)}{epoch}'
 
 
-def _table(first: str, rows: Sequence[tuple[str, Feature]]) -> Table:
-    table = Table(first, box=None, pad_edge=False, header_style='dim')
-    for name in ('count', 'missing', 'mean', 'stddev', 'min', '5 %', 'median', '95 %', 'max'):
-        table.add_column(name, justify='right', no_wrap=True)
-    table.add_column('most frequent', overflow='ellipsis', no_wrap=True)
-    for name, feature in rows:
-        table.add_row(name, *_cells(feature))
+def _printable(text: str) -> str:
+    """Return text from a robot without what would steer a terminal."""
+    return ''.join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def _tables(first: str, rows: Sequence[tuple[str, Feature]], width: int) -> Iterator[Table]:
+    """Yield a table of the numbers and one of the categories, where there are any."""
+    numeric = [(name, feature) for name, feature in rows if isinstance(feature, NumericFeature)]
+    if numeric:
+        yield _numeric_table(first, numeric, width)
+    categorical = [
+        (name, feature) for name, feature in rows if isinstance(feature, CategoricalFeature)
+    ]
+    if categorical:
+        yield _categorical_table(first, categorical)
+
+
+def _empty_table(first: str, *columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style='dim')
+    table.add_column(first, no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify='right', no_wrap=True)
     return table
 
 
-def _cells(feature: Feature) -> list[str]:
-    if not isinstance(feature, NumericFeature):
+def _numeric_table(first: str, rows: Sequence[tuple[str, NumericFeature]], width: int) -> Table:
+    statistics = _STATISTICS if width >= _WIDE_COLUMNS else _FEW_STATISTICS
+    any_missing = any(map(_missing, (feature for _, feature in rows)))
+    table = _empty_table(first, 'count', *['missing'] * any_missing, *statistics)
+    for name, feature in rows:
+        moments = feature.moments
+        cells = [_printable(name), str(moments.count)]
+        cells += [str(_missing(feature) or '')] * any_missing
+        if moments.count:
+            low, median, high = feature.quantiles((0.05, 0.5, 0.95))
+            values = dict(zip(('5 %', 'median', '95 %'), (low, median, high), strict=True))
+            values |= {key: getattr(moments, key) for key in ('mean', 'stddev', 'min', 'max')}
+            cells += [_digits(values[key]) for key in statistics]
+        table.add_row(*cells)
+    return table
+
+
+def _missing(feature: NumericFeature) -> int:
+    return feature.missing + feature.pos_inf + feature.neg_inf
+
+
+def _categorical_table(first: str, rows: Sequence[tuple[str, CategoricalFeature]]) -> Table:
+    table = _empty_table(first, 'count', 'distinct')
+    table.add_column('most frequent', overflow='ellipsis', no_wrap=True)
+    for name, feature in rows:
         top = ', '.join(f'{value} ({count})' for value, count in feature.top(3))
-        more = f' … {feature.distinct} distinct' if feature.distinct > 3 else ''
-        return [str(feature.count), str(feature.missing or ''), *[''] * 7, top + more]
-    moments = feature.moments
-    missing = feature.missing + feature.pos_inf + feature.neg_inf
-    head = [str(moments.count), str(missing or '')]
-    if not moments.count:
-        return head
-    low, median, high = feature.quantiles((0.05, 0.5, 0.95))
-    numbers = (moments.mean, moments.stddev, moments.min, low, median, high, moments.max)
-    return head + [_digits(number) for number in numbers]
+        table.add_row(_printable(name), str(feature.count), str(feature.distinct), _printable(top))
+    return table
 
 
 def _digits(number: float) -> str:
     """Return number with five digits, or all of them before the point."""
-    return f'{number:.0f}' if 1e5 <= abs(number) < 1e12 else f'{number:.5g}'
+    text = f'{number:.0f}' if 99_999 <= abs(number) < 1e12 else f'{number:.5g}'
+    return '0' if text == '-0' else text

@@ -1,18 +1,19 @@
 """Profiles out of a store, or of one object of it."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from functools import partial
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import LocalStore, ObjectStore
+from obstore.store import ObjectStore
 
 from profiler_node.core.profile import Identity, Profile
+from profiler_node.stores import StoreUrlError, local_path, open_store, plain
 from profiler_node.wire.codec import WireError, decode
 from profiler_node.wire.objects import unpack
 
 _SUFFIX = '.pb.zst'
+_TIMEOUT_S = 30.0
 
 
 class StoreError(Exception):
@@ -22,46 +23,53 @@ class StoreError(Exception):
 def read_profiles(location: str, on_error: Callable[[StoreError], None]) -> Iterator[Profile]:
     """Yield the profiles at location, each identity once, in the order of the objects' names.
 
-    location: a directory, an object file, or a URL (file://, s3://, gs://, az://, http(s)://). An
-    object that cannot be read is handed to on_error, and the others are read on. Raises StoreError
+    location: a directory, an object file, or a URL (file://, s3://, gs://, az://). An object or a
+    profile that cannot be read is handed to on_error, and the others are read on. Raises StoreError
     where location itself cannot be read.
     """
     seen: set[Identity] = set()
-    for key, body in _read_objects(location):
-        try:
-            for payload in unpack(body):
+    for key, read in _objects(location):
+        for payload in _payloads(key, read, on_error):
+            try:
                 profile = decode(payload)
-                if profile.identity not in seen:
-                    seen.add(profile.identity)
-                    yield profile
-        except WireError as error:
-            on_error(StoreError(f'{key}: {error}'))
+            except WireError as error:
+                on_error(StoreError(f'{key}: {error}'))
+                continue
+            if profile.identity not in seen:
+                seen.add(profile.identity)
+                yield profile
 
 
-def _read_objects(location: str) -> Iterator[tuple[str, bytes]]:
+def _payloads(
+    key: str, read: Callable[[], bytes], on_error: Callable[[StoreError], None]
+) -> Iterator[bytes]:
     try:
-        path = _local_path(location)
+        yield from unpack(read())
+    except (WireError, BaseError, OSError) as error:
+        on_error(StoreError(f'{key}: {plain(error)}'))
+
+
+def _objects(location: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Yield the name of each object and what reads it."""
+    try:
+        path = local_path(location)
         if path is not None and path.is_file():
-            yield str(path), path.read_bytes()
+            yield str(path), path.read_bytes
             return
         if path is not None and not path.is_dir():
             raise StoreError(f'{location}: no such file or directory')
-        store: ObjectStore = obstore.store.from_url(location) if path is None else LocalStore(path)
-        keys = [
+        store = open_store(location, _TIMEOUT_S)
+        keys = sorted(
             item['path']
             for chunk in obstore.list(store)
             for item in chunk
             if item['path'].endswith(_SUFFIX)
-        ]
-        for key in sorted(keys):
-            yield key, bytes(obstore.get(store, key).bytes())
-    except (BaseError, OSError, ValueError) as error:
-        raise StoreError(f'{location}: {error}') from error
+        )
+    except (BaseError, OSError, StoreUrlError) as error:
+        raise StoreError(f'{location}: {plain(error)}') from error
+    for key in keys:
+        yield key, partial(_get, store, key)
 
 
-def _local_path(location: str) -> Path | None:
-    """Return the path that location means, None for a remote URL."""
-    url = urlsplit(location)
-    if url.scheme == 'file':
-        return Path(unquote(url.path))
-    return None if '://' in location else Path(location).expanduser()
+def _get(store: ObjectStore, key: str) -> bytes:
+    return bytes(obstore.get(store, key).bytes())

@@ -24,7 +24,7 @@ from profiler_node.ros.convert import profile_message
 from profiler_node.ros.parameters import read_config, reject_unknown
 from profiler_node.ros.process import ProcessNode, run
 from profiler_node.ros.qos import PROFILES_QOS, given_overrides, matching_qos
-from profiler_node.ros.state import next_epoch, state_path
+from profiler_node.ros.state import first_epoch, state_path
 from profiler_node.settings import setting
 
 _LOOK_PERIOD_S = 1.0  # between two looks for publishers and for silent streams
@@ -87,7 +87,7 @@ class Profiler(ProcessNode):
         self._robot_id = self._config.robot_id or socket.gethostname()
         self._inputs = [self._make_input(name) for name in self._config.streams]
         reject_unknown(self)
-        self._epoch = next_epoch(
+        self._epoch = first_epoch(
             state_path(self._config.state_dir, self.get_fully_qualified_name())
         )
         self._publisher = self.create_publisher(ProfileMessage, 'profiles', PROFILES_QOS)

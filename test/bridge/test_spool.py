@@ -49,6 +49,19 @@ def test_a_batch_keeps_its_key_and_bytes_until_it_is_confirmed(path):
         assert spool.next_batch(10_000) is None
 
 
+def test_two_processes_do_not_take_each_others_batches(path):
+    with Spool(path) as one, Spool(path) as other:
+        one.put(entry(1))
+        batch = one.next_batch(10_000)
+        assert other.next_batch(10_000) == batch
+        one.confirm(batch)
+        one.put(entry(2))
+        later = one.next_batch(10_000)
+        with pytest.raises(SpoolError, match='cannot be deleted'):
+            other.confirm(batch)
+        assert other.next_batch(10_000) == later
+
+
 def test_batches_are_bounded_and_of_one_robot(path):
     with Spool(path) as spool:
         for number in range(6):

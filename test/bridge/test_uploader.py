@@ -89,6 +89,23 @@ def test_the_uploader_recovers_by_itself(spool, logged):
     assert 'kept for later: down' in logged[0]
 
 
+def test_an_unexpected_error_does_not_end_the_uploads(spool, logged):
+    link = Link()
+    fill(spool, 1)
+    answers = iter([RuntimeError('a bug')])
+
+    def send(key, body):
+        for error in answers:
+            raise error
+        link.send(key, body)
+
+    uploader = Uploader(spool, send, BridgeConfig(upload_interval_s=0.1, max_backoff_s=1.0))
+    uploader.start()
+    assert link.sent.wait(5.0)
+    assert uploader.stop(5.0)
+    assert 'unexpectedly' in logged[0]
+
+
 def test_stopping_uploads_what_has_come_in(spool):
     link = Link()
     uploader = Uploader(spool, link.send, BridgeConfig(upload_interval_s=3600.0))
@@ -111,3 +128,8 @@ def test_the_waits_grow_to_the_limit_and_differ():
 def test_a_bad_setting_is_named(name):
     with pytest.raises(ValueError, match=name):
         BridgeConfig(**{name: 0})
+
+
+def test_a_setting_of_another_type_is_named():
+    with pytest.raises(ValueError, match=r'batch_bytes is 1000\.5, it must be int'):
+        BridgeConfig(batch_bytes=1000.5)

@@ -33,6 +33,8 @@ def test_merging_is_commutative_to_the_last_bit(left, right):
 def test_the_earliest_message_with_an_extreme_is_named():
     moments = of([3.0, 1.0, 1.0, 5.0, 5.0], first_stamp=10)
     assert (moments.min_stamp_ns, moments.max_stamp_ns) == (11, 13)
+    shuffled = moments_of(np.array([1.0, 1.0, 2.0]), np.array([50, 40, 45]))
+    assert shuffled.min_stamp_ns == 40
     later = Moments(1, 1.0, 0.0, 1.0, 1.0, 99, 99)
     assert moments.merged(later).min_stamp_ns == 11
     assert later.merged(moments).min_stamp_ns == 11

@@ -43,13 +43,11 @@ def test_quantiles_are_within_the_rank_error(name, size):
 
 
 @pytest.mark.parametrize('name', DISTRIBUTIONS)
-def test_merged_sketches_are_as_good_and_leave_their_parts_alone(name):
+def test_merged_sketches_are_as_good(name):
     parts = [DISTRIBUTIONS[name](np.random.default_rng(seed), 20_000) for seed in range(8)]
     sketched = [kll(part) for part in parts]
-    before = list(sketched)
     answers = sketches.quantiles(sketches.merge_quantiles(sketched), RANKS)
     assert max(rank_errors(np.concatenate(parts), answers)) <= 2 * sketches.rank_error(200)
-    assert sketched == before
 
 
 @settings(max_examples=50, deadline=None)
@@ -66,8 +64,8 @@ def test_a_weighted_update_is_like_adding_each_value_its_number_of_times(histogr
         at = int(np.searchsorted(values, np.float32(answer)))
         assert values[at] == np.float32(answer), 'not one of the values'
         low = upto[at - 1] if at else 0.0
-        assert low - rank <= 2 * sketches.rank_error(200)
-        assert rank - upto[at] <= 2 * sketches.rank_error(200)
+        assert low - rank <= sketches.rank_error(200)
+        assert rank - upto[at] <= sketches.rank_error(200)
 
 
 def test_a_histogram_larger_than_any_sketch_is_taken_in_parts():
@@ -128,7 +126,7 @@ def test_many_categories_stay_within_the_bounds_and_small():
 
 
 @pytest.mark.parametrize('damage', [b'', b'\x00', b'junk' * 20, kll(range(1000))[:100]])
-def test_damaged_bytes_raise_a_sketch_error(damage):
+def test_bytes_that_are_no_sketch_raise_a_sketch_error(damage):
     for use in (
         lambda: sketches.quantiles(damage, (0.5,)),
         lambda: sketches.distinct(damage),
@@ -137,3 +135,31 @@ def test_damaged_bytes_raise_a_sketch_error(damage):
     ):
         with pytest.raises(SketchError):
             use()
+
+
+@pytest.mark.parametrize('size', [0, 1, 3, 5000])
+def test_a_flipped_bit_in_a_sketch_is_an_error_or_another_number_never_a_crash(size):
+    whole = kll(np.arange(size))
+    for position in range(min(8 * len(whole), 8 * 64)):
+        damaged = bytearray(whole)
+        damaged[position // 8] ^= 1 << position % 8
+        try:
+            sketches.quantiles(bytes(damaged), RANKS)
+            sketches.merge_quantiles([whole, bytes(damaged)])
+        except SketchError:
+            continue
+
+
+def test_a_flipped_bit_in_a_category_sketch_is_no_crash():
+    for whole, use in zip(
+        categories([f'value {n}' for n in range(300)]),
+        (sketches.distinct, lambda data: sketches.frequent(data, 5)),
+        strict=True,
+    ):
+        for position in range(min(8 * len(whole), 8 * 64)):
+            damaged = bytearray(whole)
+            damaged[position // 8] ^= 1 << position % 8
+            try:
+                use(bytes(damaged))
+            except SketchError:
+                continue

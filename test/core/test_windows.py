@@ -111,14 +111,45 @@ def test_errors_keep_the_stream_in_its_windows():
     assert all(p.counters.decoded == 0 for p in closed)
 
 
-def test_unreadable_messages_are_windowed_by_receive_time_until_a_stamp_is_known():
+def test_unreadable_messages_join_the_windows_of_the_others():
     windows = make()
-    closed = windows.add_unreadable('malformed', 15 * SECOND)
-    closed += windows.add_unreadable('malformed', 35 * SECOND)
-    assert spans(closed) == [(0, 10.0, 1)]
-    closed = add(windows, 36.0)
-    closed += windows.add_unreadable('malformed', 999 * SECOND)
-    assert spans(closed + windows.close()) == [(0, 30.0, 3)]
+    windows.add_unreadable('malformed', 999 * SECOND)
+    add(windows, 36.0)
+    windows.add_unreadable('malformed', 999 * SECOND)
+    assert spans(windows.close()) == [(0, 30.0, 3)]
+
+
+def test_unreadable_messages_alone_are_windowed_by_receive_time():
+    windows = make()
+    closed = []
+    for receive_s in (15, 16, 24, 26, 40, 9):
+        closed += windows.add_unreadable('malformed', receive_s * SECOND)
+    assert spans(closed + windows.close()) == [(0, 10.0, 3), (0, 20.0, 1), (0, 40.0, 2)]
+    assert dict(closed[0].counters.decode_errors) == {'malformed': 3}
+
+
+def test_unreadable_messages_do_not_reopen_a_window():
+    windows = make()
+    add(windows, 15.0)
+    closed = windows.close_due(30 * SECOND)
+    windows.add_unreadable('malformed', 16 * SECOND)
+    assert spans(closed + windows.close()) == [(0, 10.0, 1), (1, 10.0, 1)]
+
+
+def test_a_pause_is_no_step_back_in_time():
+    windows = make()
+    add(windows, 14.0)
+    closed = windows.close_due(40 * SECOND)
+    closed += add(windows, 15.0, 16.0, 17.0) + windows.close()
+    assert spans(closed) == [(0, 10.0, 1), (1, 10.0, 3)]
+    assert [p.counters.stamp_regressions for p in closed] == [0, 0]
+
+
+def test_what_came_after_a_jump_back_is_not_held_for_ever():
+    windows = make()
+    add(windows, 500.0, 10.0, 11.0)
+    assert spans(windows.close_due(600 * SECOND)) == [(0, 500.0, 1)]
+    assert spans(windows.close()) == [(1, 10.0, 2)]
 
 
 def test_cost_goes_into_the_window_it_was_spent_on():
@@ -137,12 +168,26 @@ def test_the_first_epoch_can_be_given():
     assert spans(add(windows, 10.0) + windows.close()) == [(7, 10.0, 1)]
 
 
-@given(st.lists(st.floats(0.0, 200.0), max_size=80), st.floats(0.0, 20.0))
-def test_every_message_is_in_one_profile_and_no_identity_comes_twice(times_s, lateness_s):
+steps = st.tuples(st.sampled_from(['add', 'unreadable', 'silence']), st.floats(0.0, 200.0))
+
+
+@given(st.lists(steps, max_size=80), st.floats(0.0, 20.0))
+def test_every_message_is_in_one_profile_and_no_identity_comes_twice(steps, lateness_s):
     windows = make(lateness_s=lateness_s)
-    closed = add(windows, *times_s) + windows.close()
-    assert sum(p.counters.seen for p in closed) == len(times_s)
-    assert sum(p.counters.decoded + p.counters.late for p in closed) == len(times_s)
+    closed = []
+    for kind, time_s in steps:
+        if kind == 'add':
+            closed += add(windows, time_s)
+        elif kind == 'unreadable':
+            closed += windows.add_unreadable('malformed', round(time_s * SECOND))
+        elif windows.newest_ns is not None:
+            closed += windows.close_due(windows.newest_ns + round(time_s * SECOND))
+    closed += windows.close()
+    kinds = [kind for kind, _ in steps]
+    assert sum(p.counters.decoded + p.counters.late for p in closed) == kinds.count('add')
+    errors = sum(p.counters.decode_errors.get('malformed', 0) for p in closed)
+    assert errors == kinds.count('unreadable')
+    assert sum(p.counters.seen for p in closed) == len(kinds) - kinds.count('silence')
     assert len({p.identity for p in closed}) == len(closed)
     assert windows.close() == []
 

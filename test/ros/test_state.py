@@ -2,18 +2,18 @@
 
 import pytest
 
-from profiler_node.ros.state import next_epoch, state_path
+from profiler_node.ros.state import first_epoch, state_path
 
 
 def test_epochs_count_the_starts(tmp_path):
     folder = tmp_path / 'a' / 'b'
-    assert [next_epoch(folder) for _ in range(3)] == [0, 1, 2]
+    assert [first_epoch(folder) for _ in range(3)] == [0, 65536, 131072]
 
 
 def test_a_damaged_file_is_named(tmp_path):
-    (tmp_path / 'next_epoch').write_text('many')
-    with pytest.raises(ValueError, match='next_epoch is damaged'):
-        next_epoch(tmp_path)
+    (tmp_path / 'runs').write_text('many')
+    with pytest.raises(ValueError, match='runs is damaged'):
+        first_epoch(tmp_path)
 
 
 def test_nodes_have_folders_of_their_own(tmp_path, monkeypatch):
