@@ -52,7 +52,7 @@ class SketchConfig:
 
     kll_k: int = setting(
         200,
-        'k of the KLL quantile sketches: 200 gives 1.33 % rank error in up to about 2.6 kB.',
+        'k of the KLL quantile sketches: 200 gives 1.33 % rank error in up to about 3.3 kB.',
         minimum=8,
         maximum=65_535,
     )
