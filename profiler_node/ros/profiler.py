@@ -90,6 +90,9 @@ class Profiler(ProcessNode):
         self._epoch = first_epoch(
             state_path(self._config.state_dir, self.get_fully_qualified_name())
         )
+        self._received = 0
+        self._last_spins = self._config.queue_depth * len(self._inputs)
+        self._received_before = -1
         self._publisher = self.create_publisher(ProfileMessage, 'profiles', PROFILES_QOS)
         # Steady time, so that neither a clock that is set nor a paused simulation stops it.
         self.create_timer(_LOOK_PERIOD_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -165,6 +168,7 @@ class Profiler(ProcessNode):
         )
 
     def _on_message(self, item: _Input, stream: Stream, data: bytes, info: dict[str, int]) -> None:
+        self._received += 1
         item.last_steady_ns = time.monotonic_ns()
         self._publish(feed(stream, memoryview(data), self._receive_ns(info)))
 
@@ -185,6 +189,16 @@ class Profiler(ProcessNode):
     def _publish(self, profiles: list[Profile]) -> None:
         for profile in profiles:
             self._publisher.publish(profile_message(profile))
+
+    def expects_more(self) -> bool:
+        """Whether there may be messages that had come in when we were asked to end.
+
+        There are not when the last spin brought none, nor after as many as all queues hold.
+        """
+        more = self._received != self._received_before and self._last_spins > 0
+        self._received_before = self._received
+        self._last_spins -= 1
+        return more
 
     def finish(self) -> None:
         """Publish the open windows, and wait until the bridge has them."""

@@ -87,6 +87,19 @@ def test_a_remapped_topic_is_profiled_and_flushed_at_the_end(run, observer, prof
     assert profile.counters.peak_rss_bytes > 10_000_000
 
 
+def test_what_had_come_in_when_the_node_is_stopped_is_profiled(run, observer, profiles, arguments):
+    profiler = run('profiler', *arguments)
+    publisher = observer.node.create_publisher(Image, '/image', 10)
+    publish(observer, publisher, 1)
+    large = Image(height=1500, width=2000, encoding='mono8', step=2000, data=bytes(3_000_000))
+    large.header.stamp.sec = 1000
+    for _ in range(8):  # each takes longer to profile than to send
+        publisher.publish(large)
+    observer.until(lambda: False, timeout_s=0.03)
+    assert profiler.end() == 0
+    assert observer.until(lambda: sum(p.messages_decoded for p in profiles) == 9)
+
+
 def test_profiles_come_out_when_windows_close_not_only_at_the_end(
     run, observer, profiles, arguments
 ):
