@@ -16,7 +16,7 @@ setup: ## install ROS 2 (unless one is sourced) and build, all inside this folde
 	@$(PYTHON) tools/bootstrap.py
 
 demo: setup ## play a recording (BAG=path, default: a generated scene) into the nodes and show the result
-	@$(IN_ENV) python demo/run.py $(BAG)
+	@$(IN_ENV) python demo/run.py $(if $(BAG),"$(BAG)")
 
 test: setup ## run the tests
 	@$(IN_ENV) pytest
@@ -28,7 +28,7 @@ format: setup ## format the code
 	@$(IN_ENV) ruff format . && ruff check --fix .
 
 bench: setup ## measure speed (JSON=file: write the figures there too)
-	@$(IN_ENV) python bench/run.py $(if $(JSON),--json $(JSON))
+	@$(IN_ENV) python bench/run.py $(if $(JSON),--json "$(JSON)")
 
 clean: ## remove everything that was installed, built or generated
 	rm -rf .venv build install log dist .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

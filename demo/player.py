@@ -5,6 +5,7 @@ It publishes /clock too, so that nodes with use_sim_time live in the recording's
 
 import argparse
 import importlib
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.interfaces import Connection
 from rosgraph_msgs.msg import Clock
+
+from profiler_node.core.decode import STORE
 
 NS_PER_S = 1_000_000_000
 QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
@@ -90,7 +93,7 @@ def main() -> None:
     rclpy.init()
     node = rclpy.create_node('player')
     try:
-        with AnyReader([arguments.bag]) as reader:
+        with AnyReader([arguments.bag], default_typestore=STORE) as reader:
             publishers = make_publishers(node, reader.connections)
             clock = node.create_publisher(Clock, '/clock', QOS)
             wait_for_subscribers([publishers[topic] for topic in arguments.expect])
@@ -106,4 +109,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

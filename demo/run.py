@@ -20,6 +20,7 @@ from domain_coordinator import domain_id
 from rosbags.highlevel import AnyReader, AnyReaderError
 from scene import write_scene
 
+from profiler_node.core.decode import STORE
 from profiler_node.core.stream import EXTRACTORS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,7 +56,9 @@ def scratch(prefix: str) -> Iterator[Path]:
 def topics_of(bag: Path) -> dict[str, str]:
     """Return the topics of bag that can be profiled, by stream name."""
     try:
-        with AnyReader([bag]) as reader:
+        with AnyReader([bag], default_typestore=STORE) as reader:
+            if not reader.is2:
+                raise SystemExit(f'{bag} is a ROS 1 recording, which DDS cannot carry')
             types = {connection.topic: connection.msgtype for connection in reader.connections}
     except (AnyReaderError, OSError) as error:
         raise SystemExit(f'{bag} is no recording that can be read: {error}') from error
@@ -139,7 +142,11 @@ def main(arguments: Sequence[str]) -> None:
     started_s = time.monotonic()
     with scratch('run-') as folder, domain_id() as domain:
         # DDS stays on this machine, and in a domain that no other run has.
-        os.environ |= {'ROS_DOMAIN_ID': str(domain), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
+        os.environ |= {
+            'ROS_DOMAIN_ID': str(domain),
+            'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+            'ROS_STATIC_PEERS': '',
+        }
         print(f'Playing {bag} through the nodes (DDS domain {domain}) ...', flush=True)
         profile(bag, topics, folder / 'store', folder)
         shutil.rmtree(store, ignore_errors=True)

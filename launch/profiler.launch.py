@@ -12,6 +12,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 CONFIG = Path(get_package_share_directory('edge_profiler')) / 'config'
 
@@ -29,7 +30,12 @@ ARGUMENTS = {
 
 def nodes(context):
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    sim_time = {'use_sim_time': given['use_sim_time'].lower() in {'true', '1'}}
+    sim_time = {
+        'use_sim_time': ParameterValue(LaunchConfiguration('use_sim_time'), value_type=bool)
+    }
+    for name in ('config_file', 'bridge_config_file'):
+        if not Path(given[name]).is_file():
+            raise FileNotFoundError(f'{name}:={given[name]} does not exist')
 
     def override(name):
         return {name: given[name]} if given[name] else {}

@@ -6,6 +6,7 @@ from pathlib import Path
 from rosbags.highlevel import AnyReader
 
 from profiler_node.core.config import SketchConfig, WindowConfig
+from profiler_node.core.decode import STORE
 from profiler_node.core.profile import Profile, Source
 from profiler_node.core.stream import EXTRACTORS, Stream
 from profiler_node.feed import feed
@@ -25,7 +26,7 @@ def profile_bag(
     ValueError for a topic that is not there or cannot be profiled, and AnyReaderError or
     FileNotFoundError where path is no recording.
     """
-    with AnyReader([path]) as reader:
+    with AnyReader([path], default_typestore=STORE) as reader:
         if missing := set(topics) - reader.topics.keys():
             raise ValueError(f'{path} has no topic {", ".join(sorted(missing))}')
         chosen = [

@@ -39,6 +39,11 @@ def ros_is_sourced() -> bool:
 def check_system(sourced: bool) -> None:
     """Exit with one line that names what is missing and the apt package that has it."""
     version = '.'.join(map(str, sys.version_info[:2]))
+    if not sourced and (distro := os.environ.get('ROS_DISTRO')):
+        raise SystemExit(
+            f'ROS 2 {distro} is sourced, but {sys.executable} cannot import its rclpy: '
+            'make PYTHON=/usr/bin/python3 ..., or unset ROS_DISTRO to do without it.'
+        )
     if not sourced and not WHEELS_FOR[0] <= sys.version_info[:2] <= WHEELS_FOR[1]:
         first, last = ('.'.join(map(str, bound)) for bound in WHEELS_FOR)
         raise SystemExit(
@@ -84,7 +89,7 @@ def make_environment(sourced: bool) -> str:
     files = [ROOT / 'requirements.txt', REQUIREMENTS / 'develop.txt']
     if not sourced:
         files += [REQUIREMENTS / 'library.txt', REQUIREMENTS / 'ros-jazzy.txt']
-    state = digest([sys.version, sys.prefix, os.environ.get('ROS_DISTRO', ''), *files])
+    state = digest([str(ROOT), sys.version, sys.prefix, os.environ.get('ROS_DISTRO', ''), *files])
     stamp = VENV / 'bootstrap-stamp'
     if up_to_date(stamp, state):
         return state
@@ -95,7 +100,16 @@ def make_environment(sourced: bool) -> str:
     arguments = [part for file in files for part in ('-r', file)]
     if sourced and not shutil.which('colcon'):
         arguments.append('colcon-common-extensions')
-    run(PYTHON, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', *arguments)
+    run(
+        PYTHON,
+        '-m',
+        'pip',
+        'install',
+        '--quiet',
+        '--no-cache-dir',
+        '--disable-pip-version-check',
+        *arguments,
+    )
     if not sourced:
         repair_cmake_exports()
     stamp.write_text(state, encoding='ascii')
@@ -136,8 +150,12 @@ def build(environment: str) -> None:
         ]
     )
     stamp = ROOT / 'build' / 'bootstrap-stamp'
-    if up_to_date(stamp, state):
+    if up_to_date(stamp, state) and (ROOT / 'install' / 'local_setup.bash').exists():
         return
+    cache = ROOT / 'build' / 'edge_profiler' / 'CMakeCache.txt'
+    if cache.exists() and f'={ROOT}/' not in cache.read_text(encoding='utf-8'):
+        for name in ('build', 'install', 'log'):  # of a checkout that was moved
+            shutil.rmtree(ROOT / name, ignore_errors=True)
     print('Building edge_profiler with colcon ...', flush=True)
     # CMake refuses targets whose include folders, here NumPy's in .venv, lie below the source
     # folder: the package is built through a link that .venv is not below.

@@ -6,5 +6,6 @@ if [ ! -f "$_root/install/local_setup.bash" ]; then
 fi
 . "$_root/.venv/bin/activate"
 export AMENT_PREFIX_PATH="${AMENT_PREFIX_PATH:-$_root/.venv}"
+export ROS_LOG_DIR="${ROS_LOG_DIR:-$_root/log/ros}"
 . "$_root/install/local_setup.bash"
 unset _root

@@ -10,7 +10,8 @@ from profiler_node.core.errors import DecodeError
 
 Decode = Callable[[memoryview], Any]
 
-_STORE = get_typestore(Stores.ROS2_JAZZY)
+STORE = get_typestore(Stores.ROS2_JAZZY)
+"""The message types of ROS itself, for recordings that do not carry their own."""
 
 
 def decoder_for(message_type: str) -> Decode:
@@ -20,12 +21,12 @@ def decoder_for(message_type: str) -> Decode:
     memory. It raises DecodeError for bytes that are not such a message. ValueError: the type is
     unknown.
     """
-    if message_type not in _STORE.fielddefs:
+    if message_type not in STORE.fielddefs:
         raise ValueError(f'{message_type}: there is no definition of this message type')
 
     def decode(data: memoryview) -> Any:
         try:
-            return _STORE.deserialize_cdr(data, message_type)
+            return STORE.deserialize_cdr(data, message_type)
         except SerdeError as error:
             raise DecodeError('malformed', f'{message_type}: {error}') from error
 

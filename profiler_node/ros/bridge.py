@@ -37,12 +37,14 @@ class BridgeNodeConfig:
 class Bridge(ProcessNode):
     """Makes profiles durable as they come in, and uploads them in a thread of its own."""
 
+    drain_s = 4.0  # a profiler that is stopped with us takes that long
+
     def __init__(self) -> None:
         super().__init__('bridge', automatically_declare_parameters_from_overrides=True)
         places = read_config(self, BridgeNodeConfig, '')
         config = read_config(self, BridgeConfig, 'upload')
         reject_unknown(self)
-        folder = state_path(places.state_dir, self.get_fully_qualified_name())
+        folder = state_path(places.state_dir) / self.get_fully_qualified_name().strip('/')
         send = sender(places.store_url or str(folder / 'store'), config.timeout_s)
         self._spool = Spool(folder / 'spool.sqlite3')
         self._uploader = Uploader(self._spool, send, config)
@@ -50,6 +52,7 @@ class Bridge(ProcessNode):
         self.create_subscription(ProfileMessage, 'profiles', self._on_profile, PROFILES_QOS)
 
     def _on_profile(self, message: ProfileMessage) -> None:
+        self.handled += 1
         try:
             self._spool.put(spool_entry(message))
         except SpoolError as error:
@@ -57,7 +60,7 @@ class Bridge(ProcessNode):
 
     def expects_more(self) -> bool:
         """Whether a profiler is still there: stopped together with us, it has yet to flush."""
-        return self.count_publishers('profiles') > 0
+        return self.count_publishers(self.resolve_topic_name('profiles')) > 0
 
     def finish(self) -> None:
         """Upload what is left, if the link is up; what is not confirmed stays in the spool."""

@@ -10,7 +10,7 @@ from rclpy.node import Node
 Config = TypeVar('Config')
 
 # Parameters that rclpy declares or reads itself.
-_RESERVED = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
+_RESERVED = {'use_sim_time', 'start_type_description_service'}
 
 
 def read_config(node: Node, config: Callable[..., Config], prefix: str) -> Config:
@@ -43,6 +43,8 @@ def _checked(name: str, value: Any, default: Any) -> Any:
     """Return value as the type of default."""
     if isinstance(default, float) and type(value) is int:
         return float(value)
+    if isinstance(default, tuple) and value is None:  # what rcl makes of an empty list
+        return ()
     if isinstance(default, tuple) and isinstance(value, Sequence) and not isinstance(value, str):
         if all(isinstance(item, str) for item in value):
             return tuple(value)
@@ -70,5 +72,6 @@ def reject_unknown(node: Node) -> None:
     """
     for name in sorted(node.get_parameters_by_prefix('')):
         # Only what read_config declares has a description.
-        if not node.describe_parameter(name).description and not name.startswith(_RESERVED):
+        ours = bool(node.describe_parameter(name).description)
+        if not ours and name not in _RESERVED and not name.startswith('qos_overrides.'):
             raise ValueError(f'parameter {name} is not known')

@@ -14,15 +14,22 @@ from rclpy.signals import SignalHandlerOptions
 
 from profiler_node.bridge.errors import BridgeError
 
-_EXPECT_S = 4.0  # how long the messages still to come are waited for
+_IDLE_SPINS = 2  # in a row without a message: a single one may have run a timer
 _WAKE_S = 0.1  # how soon a signal is seen while nothing else happens
 
 
 class ProcessNode(Node):
-    """A node with something left to do when its process is asked to end."""
+    """A node with something left to do when its process is asked to end.
+
+    handled: messages so far, counted by the node's callbacks. drain_s: how long it may go on for
+    those that have arrived or are still to come.
+    """
+
+    handled = 0
+    drain_s = 1.0
 
     def expects_more(self) -> bool:
-        """Whether to go on for a moment, because messages are still to come."""
+        """Whether messages are still to come, though none is waiting."""
         return False
 
     def finish(self) -> None:
@@ -44,6 +51,18 @@ class _RosLogHandler(logging.Handler):
             self._logger.warning(text)
         else:
             self._logger.info(text)
+
+
+def _drain(executor: SingleThreadedExecutor, node: ProcessNode) -> None:
+    """Handle the messages that have arrived: they are acknowledged, nobody sends them again."""
+    deadline_s = time.monotonic() + node.drain_s
+    idle = 0
+    while rclpy.ok() and (idle < _IDLE_SPINS or node.expects_more()):
+        if time.monotonic() > deadline_s:
+            return
+        before = node.handled
+        executor.spin_once(timeout_sec=_WAKE_S)
+        idle = idle + 1 if node.handled == before else 0
 
 
 def run(name: str, make_node: Callable[[], ProcessNode]) -> int:
@@ -71,9 +90,7 @@ def run(name: str, make_node: Callable[[], ProcessNode]) -> int:
     executor.add_node(node)
     while not stopped and rclpy.ok():
         executor.spin_once(timeout_sec=_WAKE_S)
-    deadline_s = time.monotonic() + _EXPECT_S
-    while rclpy.ok() and node.expects_more() and time.monotonic() < deadline_s:
-        executor.spin_once(timeout_sec=_WAKE_S)
+    _drain(executor, node)
     executor.remove_node(node)
     node.finish()
     node.destroy_node()

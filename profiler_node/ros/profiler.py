@@ -25,7 +25,7 @@ from profiler_node.ros.parameters import read_config, reject_unknown
 from profiler_node.ros.process import ProcessNode, run
 from profiler_node.ros.qos import PROFILES_QOS, given_overrides, matching_qos
 from profiler_node.ros.state import first_epoch, state_path
-from profiler_node.settings import setting
+from profiler_node.settings import check_ranges, setting
 
 _LOOK_PERIOD_S = 1.0  # between two looks for publishers and for silent streams
 # How long the last profiles may take to be acknowledged: Fast DDS asks for that every 3 s.
@@ -51,6 +51,7 @@ class ProfilerConfig:
     )
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         for tag in filter(None, self.tags):
             if not tag.partition('=')[0] or '=' not in tag:
                 raise ValueError(f'tags has {tag!r}, it must be key=value')
@@ -87,12 +88,7 @@ class Profiler(ProcessNode):
         self._robot_id = self._config.robot_id or socket.gethostname()
         self._inputs = [self._make_input(name) for name in self._config.streams]
         reject_unknown(self)
-        self._epoch = first_epoch(
-            state_path(self._config.state_dir, self.get_fully_qualified_name())
-        )
-        self._received = 0
-        self._last_spins = self._config.queue_depth * len(self._inputs)
-        self._received_before = -1
+        self._epoch = first_epoch(state_path(self._config.state_dir))
         self._publisher = self.create_publisher(ProfileMessage, 'profiles', PROFILES_QOS)
         # Steady time, so that neither a clock that is set nor a paused simulation stops it.
         self.create_timer(_LOOK_PERIOD_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -123,10 +119,13 @@ class Profiler(ProcessNode):
             item.stream = self._make_stream(item, supported[0])
         message_type = item.stream.source.message_type
         if types != [message_type]:
-            self._complain(item, f'profiling {message_type}, not {", ".join(types)}')
+            others = ', '.join(name for name in types if name != message_type)
+            self._complain(item, f'profiling {message_type}, not {others}')
         offered = [p.qos_profile for p in publishers if p.topic_type == message_type]
-        if offered and (qos := matching_qos(offered, self._config.queue_depth)) != item.qos:
-            self._subscribe(item, item.stream, qos)
+        if offered:
+            qos = matching_qos(offered, self._config.queue_depth, item.qos)
+            if qos != item.qos:
+                self._subscribe(item, item.stream, qos)
 
     def _complain(self, item: _Input, text: str) -> None:
         if text != item.complaint:
@@ -150,16 +149,20 @@ class Profiler(ProcessNode):
             self.destroy_subscription(item.subscription)
         item.subscription, item.qos = None, qos
         asked = copy(qos)  # rclpy writes the overrides into it
+        callback = partial(self._on_message, item, stream)
+        if not hasattr(Subscription, 'CallbackType'):  # Humble's callbacks get no message info
+            callback = partial(callback, info={'received_timestamp': 0})
         try:
             item.subscription = self.create_subscription(
                 _message_class(stream.source.message_type),
                 item.topic,
-                partial(self._on_message, item, stream),
+                callback,
                 asked,
                 raw=True,
                 qos_overriding_options=given_overrides(self, item.topic),
             )
-        except RuntimeError as error:
+        except (RuntimeError, AssertionError, AttributeError, TypeError) as error:
+            # What rclpy raises for a bad QoS override depends on the policy.
             self._complain(item, f'cannot be subscribed: {error}')
             return
         self.get_logger().info(
@@ -168,7 +171,7 @@ class Profiler(ProcessNode):
         )
 
     def _on_message(self, item: _Input, stream: Stream, data: bytes, info: dict[str, int]) -> None:
-        self._received += 1
+        self.handled += 1
         item.last_steady_ns = time.monotonic_ns()
         self._publish(feed(stream, memoryview(data), self._receive_ns(info)))
 
@@ -189,16 +192,6 @@ class Profiler(ProcessNode):
     def _publish(self, profiles: list[Profile]) -> None:
         for profile in profiles:
             self._publisher.publish(profile_message(profile))
-
-    def expects_more(self) -> bool:
-        """Whether there may be messages that had come in when we were asked to end.
-
-        There are not when the last spin brought none, nor after as many as all queues hold.
-        """
-        more = self._received != self._received_before and self._last_spins > 0
-        self._received_before = self._received
-        self._last_spins -= 1
-        return more
 
     def finish(self) -> None:
         """Publish the open windows, and wait until the bridge has them."""

@@ -21,13 +21,19 @@ PROFILES_QOS = QoSProfile(
 """Of the topic `profiles`: a bridge that starts late still gets the last 100."""
 
 
-def matching_qos(offered: Sequence[QoSProfile], depth: int) -> QoSProfile:
+def matching_qos(
+    offered: Sequence[QoSProfile], depth: int, present: QoSProfile | None = None
+) -> QoSProfile:
     """Return the strongest QoS that is compatible with all of offered, one or more.
 
-    depth is ours: how many messages may wait for us is not told by discovery.
+    depth is ours: how many messages may wait for us is not told by discovery. present: the QoS so
+    far; what was volatile stays so, or the publishers would send again what has been counted.
     """
     reliable = all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered)
-    latched = all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered)
+    volatile = present is not None and present.durability == DurabilityPolicy.VOLATILE
+    latched = not volatile and all(
+        qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered
+    )
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=depth,

@@ -33,7 +33,7 @@ TOPIC = '/front_camera/image_raw'
 SECOND = 10**9
 
 resources = contextlib.ExitStack()
-folder = Path(tempfile.mkdtemp(prefix='edge-profiler-'))
+folder = Path(tempfile.gettempdir()) / f'edge-profiler-launch-{os.getpid()}'
 
 
 @pytest.mark.launch_test
@@ -41,7 +41,9 @@ folder = Path(tempfile.mkdtemp(prefix='edge-profiler-'))
 def generate_test_description():
     os.environ['ROS_DOMAIN_ID'] = str(resources.enter_context(domain_id()))
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    os.environ['ROS_STATIC_PEERS'] = ''
     os.environ['ROS_HOME'] = str(folder / 'ros')
+    resources.callback(os.environ.pop, 'ROS_HOME')
     share = Path(get_package_share_directory('edge_profiler'))
     ours = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(share / 'launch' / 'profiler.launch.py')),

@@ -25,7 +25,11 @@ PLAYER = ROOT / 'demo' / 'player.py'
 def environment() -> Iterator[dict[str, str]]:
     """A domain of this run's own."""
     with domain_id() as domain:
-        isolated = {'ROS_DOMAIN_ID': str(domain), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
+        isolated = {
+            'ROS_DOMAIN_ID': str(domain),
+            'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+            'ROS_STATIC_PEERS': '',
+        }
         os.environ |= isolated
         yield {**os.environ, **isolated}
 

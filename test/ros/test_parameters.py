@@ -62,6 +62,8 @@ def test_the_shipped_file_is_accepted(run, node, tmp_path):
         ('profiler', 'windw.length_s:=3.0', 'parameter windw.length_s is not known'),
         ('profiler', 'stream.rear.topic:=/x', 'parameter stream.rear.topic is not known'),
         ('profiler', 'window.length_s:=0.0', 'parameter window.length_s is 0.0, it must be in'),
+        ('profiler', 'use_sim_time_oops:=true', 'parameter use_sim_time_oops is not known'),
+        ('profiler', 'queue_depth:=0', 'parameter queue_depth is 0, it must be in'),
         ('profiler', 'window.length_s:=soon', "parameter window.length_s is 'soon'"),
         ('profiler', 'sketch.kll_k:=200.5', 'parameter sketch.kll_k is 200.5, it must be int'),
         ('profiler', "tags:=['firmware']", "parameter tags has 'firmware', it must be key=value"),
