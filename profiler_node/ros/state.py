@@ -16,9 +16,9 @@ def state_path(state_dir: str) -> Path:
 def first_epoch(folder: Path) -> int:
     """Return 0 at the first call for folder, then 65536, 131072, ... over all runs.
 
-    A profiler that is restarted within a window, or one beside it with a stream of the same name, has
-    epochs of its own, so that both parts are kept. The steps leave room for the epochs that begin
-    within a run. Raises OSError, and ValueError where the file holds no number.
+    A profiler that is restarted within a window, or one beside it with a stream of the same name,
+    has epochs of its own, so that both parts are kept. The steps leave room for the epochs that
+    begin within a run. Raises OSError, and ValueError where the file holds no number.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / 'runs'
