@@ -93,9 +93,8 @@ def make_environment(sourced: bool) -> str:
     stamp = VENV / 'bootstrap-stamp'
     if up_to_date(stamp, state):
         return state
-    print(
-        f'Installing {"on top of the sourced ROS 2" if sourced else "ROS 2 Jazzy"} into .venv ...'
-    )
+    what = 'on top of the sourced ROS 2' if sourced else 'ROS 2 Jazzy'
+    print(f'Installing {what} into .venv ...', flush=True)
     run(sys.executable, '-m', 'venv', '--clear', *['--system-site-packages'] * sourced, VENV)
     arguments = [part for file in files for part in ('-r', file)]
     if sourced and not shutil.which('colcon'):

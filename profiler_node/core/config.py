@@ -82,3 +82,6 @@ class StreamConfig:
         'Topic to profile. A relative name follows the namespace and can be remapped. Empty: the '
         'name of the stream.',
     )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)

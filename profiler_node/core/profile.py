@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 from profiler_node.core import sketches
 from profiler_node.core.moments import Moments
@@ -204,34 +204,23 @@ class Profile:
         )
 
 
-T = TypeVar('T')
-
-
-def _all_of(kind: type[T], features: Iterable[Any]) -> list[T] | None:
-    chosen = list(features)
-    return chosen if all(isinstance(feature, kind) for feature in chosen) else None
-
-
 def _merge_feature(name: str, features: Sequence[Feature]) -> Feature:
     """Merge one or more features of one name."""
-    if numeric := _all_of(NumericFeature, features):
-        kinds: set[NumericKind] = {feature.kind for feature in numeric}
-        if len(kinds) == 1:
-            return NumericFeature(
-                kind=kinds.pop(),
-                moments=reduce(Moments.merged, (feature.moments for feature in numeric)),
-                kll=sketches.merge_quantiles([feature.kll for feature in numeric]),
-                missing=sum(feature.missing for feature in numeric),
-                pos_inf=sum(feature.pos_inf for feature in numeric),
-                neg_inf=sum(feature.neg_inf for feature in numeric),
-            )
-    if categorical := _all_of(CategoricalFeature, features):
-        return CategoricalFeature(
-            count=sum(feature.count for feature in categorical),
-            hll=sketches.merge_distinct([feature.hll for feature in categorical]),
-            frequent=sketches.merge_frequent([feature.frequent for feature in categorical]),
-            missing=sum(feature.missing for feature in categorical),
+    if len(kinds := {feature.kind for feature in features}) > 1:
+        raise ProfileError(f'{name} is {" and ".join(sorted(kinds))} in the profiles to merge')
+    if numeric := [feature for feature in features if isinstance(feature, NumericFeature)]:
+        return NumericFeature(
+            kind=numeric[0].kind,
+            moments=reduce(Moments.merged, (feature.moments for feature in numeric)),
+            kll=sketches.merge_quantiles([feature.kll for feature in numeric]),
+            missing=sum(feature.missing for feature in numeric),
+            pos_inf=sum(feature.pos_inf for feature in numeric),
+            neg_inf=sum(feature.neg_inf for feature in numeric),
         )
-    raise ProfileError(
-        f'{name} is {" and ".join(sorted({f.kind for f in features}))} in the profiles to merge'
+    categorical = [feature for feature in features if isinstance(feature, CategoricalFeature)]
+    return CategoricalFeature(
+        count=sum(feature.count for feature in categorical),
+        hll=sketches.merge_distinct([feature.hll for feature in categorical]),
+        frequent=sketches.merge_frequent([feature.frequent for feature in categorical]),
+        missing=sum(feature.missing for feature in categorical),
     )

@@ -21,9 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
-_KLL_FULL = 5  # preamble ints of a sketch with more than one item
-_KLL_HEADER_BYTES = 20
-_KLL_MIN_LEVEL = 8
+# Preamble ints, serial version, family, flags, k, m, n, min_k and number of levels.
+_KLL_HEADER = struct.Struct('<BBBBHBxQHBx')
+_KLL_FULL, _KLL_SERIAL, _KLL_FAMILY = 5, 1, 15  # of a sketch with more than one item
+_KLL_SORTED = 2  # flag: level 0 is sorted
+_KLL_MIN_LEVEL = 8  # m
 _EXACT_K = 65_535  # the largest k: a sketch that has room for a whole histogram
 
 
@@ -46,13 +48,14 @@ def _kll(data: bytes) -> Any:
     The library trusts the sizes of the levels and reads beyond its memory where they are wrong, so
     they are checked first.
     """
-    if len(data) >= _KLL_HEADER_BYTES and data[0] == _KLL_FULL:
-        k, count, levels = struct.unpack_from('<4xH2xQ2xB', data)
-        starts = np.frombuffer(data, '<u4', min(levels, (len(data) - 20) // 4), 20).astype(np.int64)
+    if len(data) >= _KLL_HEADER.size and data[0] == _KLL_FULL:
+        *_, k, _, count, _, levels = _KLL_HEADER.unpack_from(data)
+        stored = min(levels, (len(data) - _KLL_HEADER.size) // 4)
+        starts = np.frombuffer(data, '<u4', stored, _KLL_HEADER.size).astype(np.int64)
         ends = np.append(starts[1:], sum(_level_capacity(k, i, levels) for i in range(levels)))
         sizes = ends - starts if starts.size == ends.size else np.array([-1])
         weight = sum(int(size) << i for i, size in enumerate(sizes))
-        expected = _KLL_HEADER_BYTES + 4 * (levels + 2 + int(sizes.sum()))
+        expected = _KLL_HEADER.size + 4 * (levels + 2 + int(sizes.sum()))
         if sizes.min() < 0 or weight != count or expected != len(data):
             raise SketchError(f'damaged sketch: levels do not add up to {count} values')
     with _damage():
@@ -98,33 +101,30 @@ def _exact_sketches(values: NDArray[np.float32], weights: NDArray[np.int64]) -> 
     set in its weight. The layout is the one of kll_sketch::serialize in datasketches-cpp: preamble,
     n, min_k, number of levels, start of each level, min, max, items from level 0 up.
     """
-    step = _EXACT_K  # a level holds a value at most once: this many always fit
-    for start in range(0, values.size, step):
-        part, counts = values[start : start + step], weights[start : start + step]
-        n = int(counts.sum())
-        levels = [part[(counts >> bit) & 1 == 1] for bit in range(int(counts.max()).bit_length())]
-        # A level may take any free room, only the sum over all levels is bounded.
-        capacity = sum(_level_capacity(_EXACT_K, i, len(levels)) for i in range(len(levels)))
-        if (total := sum(level.size for level in levels)) > capacity:
-            half = part.size // 2
-            yield from _exact_sketches(part[:half], counts[:half])
-            yield from _exact_sketches(part[half:], counts[half:])
-            continue
-        if n == 1:
-            # The library has a layout of its own for a single item.
-            single = datasketches.kll_floats_sketch(_EXACT_K)
-            single.update(part)
-            yield bytes(single.serialize())
-            continue
+    n = int(weights.sum())
+    levels = [values[(weights >> bit) & 1 == 1] for bit in range(int(weights.max()).bit_length())]
+    # A level may take any free room, only the sum over all levels is bounded.
+    capacity = sum(_level_capacity(_EXACT_K, i, len(levels)) for i in range(len(levels)))
+    if (total := sum(level.size for level in levels)) > capacity:
+        half = values.size // 2
+        yield from _exact_sketches(values[:half], weights[:half])
+        yield from _exact_sketches(values[half:], weights[half:])
+    elif n == 1:
+        # The library has a layout of its own for a single item.
+        single = datasketches.kll_floats_sketch(_EXACT_K)
+        single.update(values)
+        yield bytes(single.serialize())
+    else:
         starts = capacity - total + np.cumsum([0, *(level.size for level in levels[:-1])])
-        header = np.array([5 | 1 << 8 | 15 << 16 | 2 << 24, _EXACT_K | 8 << 16], '<u4').tobytes()
-        size = (
-            np.array([n], '<u8').tobytes()
-            + np.array([_EXACT_K | len(levels) << 16], '<u4').tobytes()
+        preamble = (_KLL_FULL, _KLL_SERIAL, _KLL_FAMILY, _KLL_SORTED, _EXACT_K, _KLL_MIN_LEVEL)
+        items = np.concatenate([[values[0], values[-1]], *levels]).astype('<f4')
+        yield b''.join(
+            (
+                _KLL_HEADER.pack(*preamble, n, _EXACT_K, len(levels)),
+                starts.astype('<u4').tobytes(),
+                items.tobytes(),
+            )
         )
-        bounds = np.array([part[0], part[-1]], '<f4').tobytes()
-        items = np.concatenate(levels).astype('<f4').tobytes()
-        yield header + size + starts.astype('<u4').tobytes() + bounds + items
 
 
 def merge_quantiles(sketches: Sequence[bytes]) -> bytes:

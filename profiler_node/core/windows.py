@@ -205,12 +205,10 @@ class Windows:
         It belongs to the newest window. Without an open one it waits for the next; if none but such
         messages come for the length of a window, they get one of their own, by receive time.
         """
-        if not self._unreadable:
-            self._unreadable_since_ns = receive_ns
         window, _ = self._config
         waited_ns = receive_ns - self._unreadable_since_ns
         closed = self._close_unreadable() if waited_ns >= window.length_ns else []
-        if closed:
+        if not self._unreadable:
             self._unreadable_since_ns = receive_ns
         self._unreadable[reason] += 1
         if tally := self._current.newest_tally():

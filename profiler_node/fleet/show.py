@@ -182,8 +182,8 @@ def _numeric_table(first: str, rows: Sequence[tuple[str, NumericFeature]], width
         cells = [_printable(name), str(moments.count)]
         cells += [str(_missing(feature) or '')] * any_missing
         if moments.count:
-            low, median, high = feature.quantiles((0.05, 0.5, 0.95))
-            values = dict(zip(('5 %', 'median', '95 %'), (low, median, high), strict=True))
+            quantiles = feature.quantiles((0.05, 0.5, 0.95))
+            values = dict(zip(('5 %', 'median', '95 %'), quantiles, strict=True))
             values |= {key: getattr(moments, key) for key in ('mean', 'stddev', 'min', 'max')}
             cells += [_digits(values[key]) for key in statistics]
         table.add_row(*cells)

@@ -15,7 +15,7 @@ from profiler_node.ros.parameters import read_config, reject_unknown
 from profiler_node.ros.process import ProcessNode, run
 from profiler_node.ros.qos import PROFILES_QOS
 from profiler_node.ros.state import state_path
-from profiler_node.settings import setting
+from profiler_node.settings import check_ranges, setting
 
 _LAST_UPLOAD_S = 1.0  # with the wait for the profiler, five seconds at most
 
@@ -32,6 +32,9 @@ class BridgeNodeConfig:
     state_dir: str = setting(
         '', 'Folder for the spool. Empty: edge_profiler in ROS_HOME or ~/.ros.'
     )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 class Bridge(ProcessNode):

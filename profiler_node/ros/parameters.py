@@ -17,14 +17,15 @@ def read_config(node: Node, config: Callable[..., Config], prefix: str) -> Confi
     """Declare a read-only parameter for each field of the dataclass config and return it filled.
 
     The node must have been created with automatically_declare_parameters_from_overrides. A whole
-    number is accepted for a float. Raises ValueError, naming the parameter, for a bad value.
+    number is accepted for a float. Raises ValueError, naming the parameter, for a value that config
+    does not accept.
     """
     names = {item.name: f'{prefix}.{item.name}' if prefix else item.name for item in fields(config)}
     values = {}
     for item in fields(config):
         values[item.name] = item.default
         if node.has_parameter(name := names[item.name]):
-            values[item.name] = _checked(name, node.get_parameter(name).value, item.default)
+            values[item.name] = _converted(node.get_parameter(name).value, item.default)
             node.undeclare_parameter(name)
     try:
         filled = config(**values)
@@ -39,19 +40,15 @@ def read_config(node: Node, config: Callable[..., Config], prefix: str) -> Confi
     return filled
 
 
-def _checked(name: str, value: Any, default: Any) -> Any:
-    """Return value as the type of default."""
+def _converted(value: Any, default: Any) -> Any:
+    """Return value as the type of default, where ROS has another for it."""
     if isinstance(default, float) and type(value) is int:
         return float(value)
     if isinstance(default, tuple) and value is None:  # what rcl makes of an empty list
         return ()
     if isinstance(default, tuple) and isinstance(value, Sequence) and not isinstance(value, str):
-        if all(isinstance(item, str) for item in value):
-            return tuple(value)
-    elif type(value) is type(default):
-        return value
-    expected = 'a list of strings' if isinstance(default, tuple) else type(default).__name__
-    raise ValueError(f'parameter {name} is {value!r}, it must be {expected}')
+        return tuple(value)
+    return value
 
 
 def _descriptor(item: Field[Any]) -> ParameterDescriptor:
