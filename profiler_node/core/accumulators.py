@@ -2,20 +2,25 @@
 
 from array import array
 from collections import Counter
+from dataclasses import replace
+from itertools import repeat
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from profiler_node.core.config import SketchConfig
+from profiler_node.core.elements import FLOAT_BINS, bin_values
 from profiler_node.core.moments import Moments, level_moments, moments_of
-from profiler_node.core.observation import Levels
-from profiler_node.core.profile import CategoricalFeature, Feature, NumericFeature
+from profiler_node.core.observation import Counts, FloatBins, Levels, Value
+from profiler_node.core.profile import CategoricalFeature, Feature, NumericFeature, NumericKind
 from profiler_node.core.sketches import CategorySketch, QuantileSketch
 
 _BLOCK = 256  # values kept back, so that moments and sketch are updated by the array
 _LONGEST_CATEGORY = 128  # characters
 _MOST_PENDING = 1024  # distinct categories counted before they go into the sketch
+
+NumericElements = NDArray[np.float64] | Levels | FloatBins
 
 
 class Accumulator(Protocol):
@@ -28,31 +33,62 @@ class Accumulator(Protocol):
         """Return the feature as it is now."""
 
 
-def accumulator_for(value: float | str | Levels, config: SketchConfig) -> Accumulator:
+def accumulator_for(value: Value, config: SketchConfig) -> Accumulator:
     """Return an empty accumulator for values like this one."""
-    if isinstance(value, str):
+    if isinstance(value, str | tuple):
         return CategoryAccumulator(config)
-    if isinstance(value, np.ndarray):
-        return LevelsAccumulator(config, value.size)
-    return ScalarAccumulator(config)
+    return NumericAccumulator('scalar' if isinstance(value, float | int) else 'elements', config)
 
 
-class ScalarAccumulator:
-    """One number a message."""
+class NumericAccumulator:
+    """Numbers: one a message, or all elements of a message, in whatever form they come."""
 
-    def __init__(self, config: SketchConfig) -> None:
+    def __init__(self, kind: NumericKind, config: SketchConfig) -> None:
+        self._kind = kind
         self._values = array('d')
         self._stamps_ns = array('q')
         self._sketch = QuantileSketch(config.kll_k)
         self._moments = Moments()
         self._missing = self._pos_inf = self._neg_inf = 0
+        self._levels: dict[tuple[int, float], _LevelCounts] = {}
+        self._float_counts: Counts | None = None
 
-    def add(self, value: float, stamp_ns: int) -> None:
+    def add(self, value: float | NumericElements, stamp_ns: int) -> None:
         """Add value; NaN counts as missing."""
-        self._values.append(value)
-        self._stamps_ns.append(stamp_ns)
-        if len(self._values) == _BLOCK:
-            self._flush()
+        if isinstance(value, Levels):
+            key = (value.counts.size, value.unit)
+            if key not in self._levels:
+                self._levels[key] = _LevelCounts(*key)
+            self._levels[key].add(value.counts, stamp_ns)
+        elif isinstance(value, FloatBins):
+            self._add_bins(value, stamp_ns)
+        else:
+            if isinstance(value, np.ndarray):
+                self._values.frombytes(value.tobytes())
+                self._stamps_ns.extend(repeat(stamp_ns, value.size))
+            else:
+                self._values.append(value)
+                self._stamps_ns.append(stamp_ns)
+            if len(self._values) >= _BLOCK:
+                self._flush()
+
+    def add_zeros(self, count: int, stamp_ns: int) -> None:
+        """Add 0 count times."""
+        if count:
+            moments = moments_of(np.zeros(1), np.full(1, stamp_ns))
+            self._moments = self._moments.merged(replace(moments, count=count))
+            self._sketch.update_weighted(np.zeros(1, np.float32), np.full(1, count))
+
+    def _add_bins(self, bins: FloatBins, stamp_ns: int) -> None:
+        if self._float_counts is None:
+            self._float_counts = np.zeros(FLOAT_BINS, dtype=np.int64)
+        self._float_counts += bins.counts
+        self._missing += bins.missing
+        self._pos_inf += bins.pos_inf
+        self._neg_inf += bins.neg_inf
+        self._moments = self._moments.merged(
+            Moments(bins.count, bins.mean, bins.m2, bins.min, bins.max, stamp_ns, stamp_ns)
+        )
 
     def _flush(self) -> None:
         values = np.array(self._values, dtype=np.float64)
@@ -70,8 +106,13 @@ class ScalarAccumulator:
     def finish(self) -> NumericFeature:
         """Return the feature as it is now."""
         self._flush()
+        if self._float_counts is not None:
+            self._sketch.update_weighted(*bin_values(self._float_counts))
+        for levels in self._levels.values():
+            self._moments = self._moments.merged(levels.moments())
+            self._sketch.update_weighted(*levels.values())
         return NumericFeature(
-            kind='scalar',
+            kind=self._kind,
             moments=self._moments,
             kll=self._sketch.to_bytes(),
             missing=self._missing,
@@ -80,17 +121,16 @@ class ScalarAccumulator:
         )
 
 
-class LevelsAccumulator:
-    """Every element of a message, as an exact histogram of integer levels."""
+class _LevelCounts:
+    """Elements that are whole numbers of one unit."""
 
-    def __init__(self, config: SketchConfig, levels: int) -> None:
-        self._config = config
-        self._counts: NDArray[np.int64] = np.zeros(levels, dtype=np.int64)
+    def __init__(self, levels: int, unit: float) -> None:
+        self._unit = unit
+        self._counts: Counts = np.zeros(levels, dtype=np.int64)
         self._min: tuple[int, int] | None = None  # (level, stamp), and the max's stamp is negated
         self._max: tuple[int, int] | None = None
 
-    def add(self, counts: Levels, stamp_ns: int) -> None:
-        """Add counts, (L,) how many elements are 0, 1, ... L - 1."""
+    def add(self, counts: Counts, stamp_ns: int) -> None:
         occupied = np.flatnonzero(counts)
         if not occupied.size:
             return
@@ -99,33 +139,35 @@ class LevelsAccumulator:
         self._max = high if self._max is None else max(self._max, high)
         self._counts += counts
 
-    def finish(self) -> NumericFeature:
-        """Return the feature as it is now."""
-        sketch = QuantileSketch(self._config.kll_k)
+    def moments(self) -> Moments:
         if self._min is None or self._max is None:
-            return NumericFeature('elements', Moments(), sketch.to_bytes())
+            return Moments()
         count, mean, m2 = level_moments(self._counts)
+        (low, low_stamp), (high, minus_stamp), unit = self._min, self._max, self._unit
+        return Moments(
+            count, mean * unit, m2 * unit**2, low * unit, high * unit, low_stamp, -minus_stamp
+        )
+
+    def values(self) -> tuple[NDArray[np.float32], Counts]:
         occupied = np.flatnonzero(self._counts)
-        sketch.update_weighted(occupied.astype(np.float32), self._counts[occupied])
-        (low, low_stamp), (high, minus_stamp) = self._min, self._max
-        moments = Moments(count, mean, m2, float(low), float(high), low_stamp, -minus_stamp)
-        return NumericFeature('elements', moments, sketch.to_bytes())
+        return (occupied * self._unit).astype(np.float32), self._counts[occupied]
 
 
 class CategoryAccumulator:
-    """Strings. Longer ones are cut, lone surrogates replaced."""
+    """Strings, one a message or several. Long ones are cut, lone surrogates replaced."""
 
     def __init__(self, config: SketchConfig) -> None:
         self._sketch = CategorySketch(config.hll_lg_k, config.frequent_lg_max_k)
         self._pending: Counter[str] = Counter()
         self._count = 0
 
-    def add(self, value: str, stamp_ns: int) -> None:  # noqa: ARG002 (as the protocol has it)
+    def add(self, value: str | tuple[str, ...], stamp_ns: int) -> None:  # noqa: ARG002 (protocol)
         """Add value."""
-        self._pending[value[:_LONGEST_CATEGORY]] += 1
-        self._count += 1
-        if len(self._pending) == _MOST_PENDING:
-            self._flush()
+        for category in (value,) if isinstance(value, str) else value:
+            self._pending[category[:_LONGEST_CATEGORY]] += 1
+            self._count += 1
+            if len(self._pending) == _MOST_PENDING:
+                self._flush()
 
     def _flush(self) -> None:
         for value, weight in self._pending.items():

@@ -75,5 +75,12 @@ def level_moments(counts: NDArray[np.int64]) -> tuple[int, float, float]:
     if not count:
         return 0, 0.0, 0.0
     weighted = levels * counts
-    total, squares = int(weighted.sum()), int(np.dot(weighted, levels))
+    total = int(weighted.sum())
+    if int(levels[-1]) ** 2 * count < 2**63:
+        squares = int(np.dot(weighted, levels))
+    else:  # does not fit into 64 bits
+        occupied = np.flatnonzero(counts)
+        squares = sum(
+            n * i * i for n, i in zip(counts[occupied].tolist(), occupied.tolist(), strict=True)
+        )
     return count, total / count, (count * squares - total * total) / count

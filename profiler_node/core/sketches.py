@@ -79,7 +79,7 @@ class QuantileSketch:
 
     def update_weighted(self, values: NDArray[np.float32], weights: NDArray[np.int64]) -> None:
         """Add each of values, (N,) strictly increasing, weights, (N,) > 0, times."""
-        for part in _exact_sketches(values, weights):
+        for part in _exact_sketches(values, weights) if values.size else ():
             self._kll.merge(datasketches.kll_floats_sketch.deserialize(part))
 
     def to_bytes(self) -> bytes:

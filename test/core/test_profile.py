@@ -2,7 +2,7 @@
 
 import pytest
 
-from profiler_node.core.accumulators import CategoryAccumulator, ScalarAccumulator
+from profiler_node.core.accumulators import CategoryAccumulator, NumericAccumulator
 from profiler_node.core.config import SketchConfig
 from profiler_node.core.profile import Counters, Profile, ProfileError, Source, unit_of
 
@@ -10,7 +10,7 @@ SOURCE = Source('r1', 'image', '/image', 'sensor_msgs/msg/Image', {'firmware': '
 
 
 def scalar(*values):
-    accumulator = ScalarAccumulator(SketchConfig())
+    accumulator = NumericAccumulator('scalar', SketchConfig())
     for index, value in enumerate(values):
         accumulator.add(value, index)
     return accumulator.finish()

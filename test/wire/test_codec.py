@@ -8,12 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler_node.core.accumulators import (
-    CategoryAccumulator,
-    LevelsAccumulator,
-    ScalarAccumulator,
-)
+from profiler_node.core.accumulators import CategoryAccumulator, NumericAccumulator
 from profiler_node.core.config import SketchConfig
+from profiler_node.core.observation import Levels
 from profiler_node.core.profile import Counters, Profile, Source
 from profiler_node.wire.codec import WireError, _Message, decode, encode
 
@@ -22,16 +19,16 @@ START = 1_700_000_000 * 10**9
 
 
 def example(tags=(('firmware', '1.4.2'),), robot_id='robot-7', value=2.5):
-    scalar = ScalarAccumulator(SketchConfig())
+    scalar = NumericAccumulator('scalar', SketchConfig())
     for index, number in enumerate((value, 1.0, float('nan'), float('inf'))):
         scalar.add(number, START + index)
-    empty = ScalarAccumulator(SketchConfig())
+    empty = NumericAccumulator('scalar', SketchConfig())
     empty.add(float('nan'), START)
     category = CategoryAccumulator(SketchConfig())
     for text in ('bgr8', 'bgr8', 'Grün'):
         category.add(text, START)
-    levels = LevelsAccumulator(SketchConfig(), 4)
-    levels.add(np.array([0, 3, 0, 5]), START + 9)
+    levels = NumericAccumulator('elements', SketchConfig())
+    levels.add(Levels(np.array([0, 3, 0, 5])), START + 9)
     return Profile(
         source=Source(robot_id, 'front', '/image', 'sensor_msgs/msg/Image', dict(tags), 'night'),
         epoch=3,
