@@ -1,0 +1,1 @@
+"""Images as arrays: raw encodings and compressed formats."""
