@@ -42,7 +42,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['profiler_node', 'profiler_node.*']),
-    package_data={'profiler_node': ['py.typed', 'wire/*.proto']},
+    package_data={'profiler_node': ['py.typed', 'detections.yaml', 'wire/*.proto']},
     python_requires='>=3.10',
     install_requires=requirements('requirements.txt', 'tools/requirements/library.txt'),
     entry_points={'console_scripts': ['edge-profiler = profiler_node.cli:main']},
