@@ -123,10 +123,9 @@ def test_two_runs_over_half_the_recording_merge_to_the_whole(whole, bag):
     assert merged.features['message/interval_s'].moments.count == 48
 
 
-def test_topics_that_are_not_there_are_named(bag, recording):
+def test_topics_that_are_not_there_are_named(bag):
     with pytest.raises(ValueError, match='has no topic /camra'):
         list(profile_bag(bag, ['/camra']))
-    assert list(profile_bag(recording('lidar_sweeps'))) == []
 
 
 def test_colour_frames_of_a_depth_camera(recording):

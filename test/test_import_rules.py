@@ -15,9 +15,11 @@ LAYERS = {
     'bridge': {'settings', 'stores'},
     'fleet': {'core', 'wire', 'stores'},
     'feed': {'core'},
-    'bags': {'core', 'wire', 'fleet', 'bridge', 'feed'},
+    'mappings': {'core'},
+    'definitions': {'core'},
+    'bags': {'core', 'feed', 'mappings', 'definitions'},
     'cli': {'core', 'wire', 'fleet', 'bridge', 'bags'},
-    'ros': {'settings', 'core', 'wire', 'fleet', 'bridge', 'feed', 'bags'},
+    'ros': {'settings', 'core', 'wire', 'bridge', 'feed', 'mappings', 'definitions'},
 }
 # Where a library may be used.
 OWNERS = {
@@ -26,14 +28,20 @@ OWNERS = {
     'sqlite3': {'bridge/spool.py'},
     'obstore': {'stores.py', 'bridge/transport.py', 'fleet/store.py'},
     'datasketches': {'core/sketches.py'},
-    'rosbags': {'core/decode.py', 'bags.py'},
+    'rosbags': {
+        *('core/decode.py', 'core/paths.py', 'core/stream.py', 'core/extract/'),
+        *('definitions.py', 'bags.py'),
+    },
+    'yaml': {'mappings.py'},
+    'cv_bridge': {'ros/'},
     'rich': {'fleet/show.py', 'cli.py'},
     **{name: {'ros/'} for name in ('edge_profiler', 'rcl_interfaces', 'sensor_msgs')},
 }
 # All that the core may use: no ROS, file, socket, thread or clock.
 PURE = {
-    *('array', 'collections', 'contextlib', 'dataclasses', 'functools', 'math', 'struct', 'types'),
-    *('typing', 'cv2', 'datasketches', 'numpy', 'rosbags'),
+    *('array', 'collections', 'contextlib', 'dataclasses', 'functools', 'hashlib', 'itertools'),
+    *('math', 'operator', 're', 'statistics', 'struct', 'types', 'typing'),
+    *('cv2', 'datasketches', 'numpy', 'rosbags'),
 }
 
 

@@ -73,15 +73,59 @@ class SketchConfig:
         check_ranges(self)
 
 
+KINDS = ('', 'image', 'depth', 'fields')
+JPEG_REDUCTIONS = (1, 2, 4, 8)
+
+
 @dataclass(frozen=True)
 class StreamConfig:
-    """One topic to profile."""
+    """One topic to profile, and how."""
 
     topic: str = setting(
         '',
         'Topic to profile. A relative name follows the namespace and can be remapped. Empty: the '
         'name of the stream.',
     )
+    type: str = setting('', 'Message type, as sensor_msgs/msg/Image. Empty: what is published.')
+    kind: str = setting(
+        '',
+        'What an image shows: image or depth; fields: take the message field by field, whatever '
+        'its type. Empty: by message type and encoding.',
+    )
+    fields: tuple[str, ...] = setting(
+        ('',), 'Fields to profile, as path or name=path. Empty: all, at most 256.'
+    )
+    depth_scale_m: float = setting(
+        0.0,
+        'Metres of 1 in a depth image. 0: 0.001 for integers, 1 for floats.',
+        minimum=0.0,
+        maximum=1e6,
+    )
+    depth_min_m: float = setting(
+        0.0, 'Depth below this is out of range [m].', minimum=0.0, maximum=1e6
+    )
+    depth_max_m: float = setting(
+        0.0, 'Depth above this is out of range [m]. 0: no limit.', minimum=0.0, maximum=1e6
+    )
+    jpeg_reduction: int = setting(
+        1, 'Decode JPEG at 1/1, 1/2, 1/4 or 1/8 of its size: faster.', minimum=1, maximum=8
+    )
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.kind not in KINDS:
+            raise ValueError(f'kind is {self.kind!r}, it must be one of {KINDS}')
+        if self.jpeg_reduction not in JPEG_REDUCTIONS:
+            raise ValueError(
+                f'jpeg_reduction is {self.jpeg_reduction}, it must be one of {JPEG_REDUCTIONS}'
+            )
+        if self.depth_max_m and self.depth_max_m <= self.depth_min_m:
+            raise ValueError(
+                f'depth_max_m is {self.depth_max_m}, it must be above depth_min_m '
+                f'({self.depth_min_m})'
+            )
+
+    @property
+    def field_paths(self) -> tuple[str, ...]:
+        """The fields that were given."""
+        return tuple(filter(None, self.fields))

@@ -93,10 +93,13 @@ Feature = NumericFeature | CategoricalFeature
 class Counters:
     """What became of the messages, and what profiling them cost.
 
-    seen = decoded + sum(decode_errors) + late + shed. lost: published but never received.
-    duplicate_stamps, stamp_regressions: messages whose header stamp equals, or is behind, that of
-    the one before. cpu_ns: CPU time that the feeding thread spent on the stream. peak_rss_bytes:
-    the most memory that the process has held so far.
+    seen = decoded + sum(decode_errors) + late + shed. lost: published but never received, by
+    publication sequence numbers, or by gaps in the stamps of a regular stream. duplicate_stamps,
+    stamp_regressions: messages whose header stamp equals, or is behind, that of the one before.
+    zero_stamps: messages that say no time. foreign_stamps: messages whose stamp is of another
+    clock, for it is more than 1 s after, or 1 h before, the receive time. cpu_ns: CPU time that the
+    feeding thread spent on the stream. peak_rss_bytes: the most memory that the process has held so
+    far.
     """
 
     seen: int = 0
@@ -107,6 +110,8 @@ class Counters:
     lost: int = 0
     duplicate_stamps: int = 0
     stamp_regressions: int = 0
+    zero_stamps: int = 0
+    foreign_stamps: int = 0
     cpu_ns: int = 0
     peak_rss_bytes: int = 0
 

@@ -1,63 +1,171 @@
 """One stream: serialized messages in, closed profiles out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
 
-from profiler_node.core.config import NS_PER_S, SketchConfig, WindowConfig
-from profiler_node.core.decode import decoder_for
+from rosbags.typesys.store import Typestore
+
+from profiler_node.core.config import NS_PER_S, SketchConfig, StreamConfig, WindowConfig
+from profiler_node.core.decode import STORE, Decode, UnknownTypeError, decoder_for
 from profiler_node.core.errors import DecodeError
-from profiler_node.core.image import ImageExtractor
+from profiler_node.core.extract.camera import CompressedImageExtractor, ImageExtractor
+from profiler_node.core.extract.detections import DetectionMapping, DetectionsExtractor
+from profiler_node.core.extract.fields import MOST_LEAVES, FieldsExtractor
+from profiler_node.core.extract.points import PointsExtractor
+from profiler_node.core.extract.scan import ScanExtractor
 from profiler_node.core.observation import Observation
+from profiler_node.core.pixels.encodings import ToBgr, bgr_of
 from profiler_node.core.profile import Profile, Source
 from profiler_node.core.windows import Message, Windows
 
-EXTRACTORS: dict[str, Callable[[], Callable[[Any], Observation]]] = {
-    'sensor_msgs/msg/Image': ImageExtractor,
+Extract = Callable[[Any, Observation], None]
+"""Adds the features of a message. What it added before a DecodeError stays."""
+
+_HEADER, _TIME = 'std_msgs/msg/Header', 'builtin_interfaces/msg/Time'
+
+# A stamp this far before or after the receive time is of another clock.
+_EARLIEST_LATENCY_NS, _LATEST_LATENCY_NS = -1 * NS_PER_S, 3600 * NS_PER_S
+
+
+@dataclass(frozen=True)
+class Sensing:
+    """How messages are to be read: config of the stream, and what all streams share.
+
+    store: definitions of the message types. mappings: where types keep their detections. to_bgr:
+    converts YUV images.
+    """
+
+    config: StreamConfig = field(default_factory=StreamConfig)
+    store: Typestore = STORE
+    mappings: Mapping[str, DetectionMapping] = field(default_factory=lambda: MappingProxyType({}))
+    to_bgr: ToBgr = bgr_of
+
+
+SENSORS: dict[str, Callable[[Sensing], Extract]] = {
+    'sensor_msgs/msg/Image': lambda sensing: ImageExtractor(sensing.config, sensing.to_bgr),
+    'sensor_msgs/msg/CompressedImage': lambda sensing: CompressedImageExtractor(sensing.config),
+    'sensor_msgs/msg/PointCloud2': lambda _: PointsExtractor(),
+    'sensor_msgs/msg/LaserScan': lambda _: ScanExtractor(),
 }
-"""What makes a new extractor for a stream, by message type."""
+"""What makes an extractor for a stream, by message type; other types are taken by their fields."""
+
+
+def extractor_for(message_type: str, sensing: Sensing) -> Extract:
+    """Return what extracts the features of messages of this type.
+
+    Raises PathError for a field that the type does not have, and UnknownTypeError.
+    """
+    config, store = sensing.config, sensing.store
+    if config.field_paths or config.kind == 'fields':
+        return FieldsExtractor(message_type, store, config.field_paths)
+    if mapping := sensing.mappings.get(message_type):
+        return DetectionsExtractor(message_type, store, mapping)
+    if message_type in SENSORS and _is_standard(message_type, store):
+        return SENSORS[message_type](sensing)
+    return FieldsExtractor(message_type, store)
+
+
+def _is_standard(message_type: str, store: Typestore) -> bool:
+    """Whether store defines message_type with the fields that ROS gives it."""
+    ours, theirs = (
+        {name for name, _ in defined.fielddefs[message_type][1]} for defined in (STORE, store)
+    )
+    return ours <= theirs
+
+
+def _stamp_reader(message_type: str, store: Typestore) -> Callable[[Any], Any] | None:
+    """Return what reads the stamp of a message, None for a type without one."""
+    fields = {name: description[1] for name, description in store.fielddefs[message_type][1]}
+    if fields.get('header') == _HEADER:
+        return attrgetter('header.stamp')
+    for name in ('stamp', 'timestamp'):
+        if fields.get(name) == _TIME:
+            return attrgetter(name)
+    return None
+
+
+def _unknown(error: UnknownTypeError) -> Decode:
+    """Return a decoder for messages that cannot be decoded."""
+
+    def decode(_: memoryview) -> Any:
+        raise DecodeError('unknown_type', str(error))
+
+    return decode
 
 
 class Stream:
     """Profiles the messages of one topic.
 
-    source: what the profiles are labelled with; its message_type must be one of EXTRACTORS, else
-    ValueError. epoch: the first epoch.
+    source: what the profiles are labelled with. epoch: the first epoch. problem: why messages
+    cannot be decoded, or that some of their fields are left out; '' if all is well. Raises
+    PathError for a field that the message type does not have.
     """
 
     def __init__(
-        self, source: Source, window: WindowConfig, sketch: SketchConfig, epoch: int = 0
+        self,
+        source: Source,
+        window: WindowConfig,
+        sketch: SketchConfig,
+        sensing: Sensing | None = None,
+        epoch: int = 0,
     ) -> None:
-        if source.message_type not in EXTRACTORS:
-            raise ValueError(
-                f'{source.topic}: messages of type {source.message_type} cannot be profiled; '
-                f'supported: {", ".join(EXTRACTORS)}'
-            )
+        sensing = sensing or Sensing()
         self.source = source
+        self.problem = ''
         self.windows = Windows(source, window, sketch, epoch)
-        self._decode = decoder_for(source.message_type)
-        self._extract = EXTRACTORS[source.message_type]()
+        self._read_stamp: Callable[[Any], Any] | None = None
+        try:
+            self._decode = decoder_for(source.message_type, sensing.store)
+        except UnknownTypeError as error:
+            self.problem = str(error)
+            self._decode = _unknown(error)
+            return
+        self._extract = extractor_for(source.message_type, sensing)
+        if getattr(self._extract, 'left_out', False):
+            self.problem = f'only the first {MOST_LEAVES} fields are profiled; name those you want'
+        self._read_stamp = _stamp_reader(source.message_type, sensing.store)
 
-    def update(self, data: memoryview, receive_ns: int) -> list[Profile]:
+    def update(
+        self, data: memoryview, receive_ns: int, segment: str = '', lost: int | None = None
+    ) -> list[Profile]:
         """Add one serialized message, received at receive_ns, and return the profiles it closed.
 
-        A bad message is counted and never raises. The data must not change afterwards: the
-        extractor may keep a view of it until the next message.
+        segment: the part of the stream that it belongs to. lost: how many before it were published
+        and not received; None: not known, to be told from the stamps. A bad message is counted and
+        never raises. The data must not change afterwards: the extractor may keep a view of it until
+        the next message.
         """
         try:
             message = self._decode(data)
         except DecodeError as error:
             return self.windows.add_unreadable(error.reason, receive_ns)
-        header = message.header
-        stamp_ns = header.stamp.sec * NS_PER_S + header.stamp.nanosec
-        observation: Observation = {
-            'message/size_bytes': float(len(data)),
-            'message/frame_id': header.frame_id,
-        }
+        observation: Observation = {'message/size_bytes': float(len(data))}
+        stamp_ns = 0
+        if self._read_stamp is not None:
+            stamp = self._read_stamp(message)
+            stamp_ns = stamp.sec * NS_PER_S + stamp.nanosec
+            if header := getattr(message, 'header', None):
+                observation['message/frame_id'] = header.frame_id
+        latency_ns = receive_ns - stamp_ns
         if stamp_ns:
-            observation['message/latency_s'] = (receive_ns - stamp_ns) / NS_PER_S
+            observation['message/latency_s'] = latency_ns / NS_PER_S
         reason = ''
         try:
-            observation |= self._extract(message)
+            self._extract(message, observation)
         except DecodeError as error:
             reason = error.reason
-        return self.windows.add(Message(stamp_ns or receive_ns, observation, reason))
+        return self.windows.add(
+            Message(
+                stamp_ns or receive_ns,
+                observation,
+                reason,
+                segment=segment,
+                lost=lost,
+                zero_stamp=self._read_stamp is not None and not stamp_ns,
+                foreign_stamp=bool(stamp_ns)
+                and not _EARLIEST_LATENCY_NS <= latency_ns <= _LATEST_LATENCY_NS,
+            )
+        )

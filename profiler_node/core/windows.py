@@ -7,27 +7,31 @@ begins with nothing lost.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from profiler_node.core.accumulators import Accumulator, accumulator_for
+from profiler_node.core.accumulators import Accumulator, NumericAccumulator, accumulator_for
 from profiler_node.core.config import NS_PER_S, SketchConfig, WindowConfig
-from profiler_node.core.observation import Observation
+from profiler_node.core.gaps import StampGaps
+from profiler_node.core.observation import Observation, Tally, Value
 from profiler_node.core.profile import Counters, Profile, Source
 
 _CONFIRMATIONS = 3  # messages in a row, behind the allowed lateness, that make a new epoch
 
 
 @dataclass(slots=True)
-class Tally:
+class WindowCounts:
     """Counters in the making; see profile.Counters."""
 
     seen: int = 0
     decoded: int = 0
     decode_errors: Counter[str] = field(default_factory=Counter)
     late: int = 0
+    lost: int = 0
     duplicate_stamps: int = 0
     stamp_regressions: int = 0
+    zero_stamps: int = 0
+    foreign_stamps: int = 0
     cpu_ns: int = 0
     peak_rss_bytes: int = 0
 
@@ -38,8 +42,11 @@ class Tally:
             decoded=self.decoded,
             decode_errors=MappingProxyType(dict(sorted(self.decode_errors.items()))),
             late=self.late,
+            lost=self.lost,
             duplicate_stamps=self.duplicate_stamps,
             stamp_regressions=self.stamp_regressions,
+            zero_stamps=self.zero_stamps,
+            foreign_stamps=self.foreign_stamps,
             cpu_ns=self.cpu_ns,
             peak_rss_bytes=self.peak_rss_bytes,
         )
@@ -49,34 +56,55 @@ class Tally:
 class Message:
     """What is known of one message with a stamp.
 
-    stamp_ns: event time since 1970. error: why its content has no features, '' if it has.
+    stamp_ns: event time since 1970. error: why its content has no features, '' if it has. segment:
+    the part of the stream that it belongs to. lost: how many before it were published and never
+    received, None where that is to be told from the stamps. zero_stamp: event time is the receive
+    time. foreign_stamp: the stamp is of another clock than the receive time.
     """
 
     stamp_ns: int
     observation: Observation
     error: str = ''
+    segment: str = ''
+    lost: int | None = None
+    zero_stamp: bool = False
+    foreign_stamp: bool = False
 
 
 class _Window:
-    """An open window [start_ns, end_ns)."""
+    """An open window [start_ns, end_ns) of one segment."""
 
-    def __init__(self, start_ns: int, end_ns: int) -> None:
+    def __init__(self, start_ns: int, end_ns: int, segment: str) -> None:
         self.start_ns = start_ns
         self.end_ns = end_ns
-        self.tally = Tally()
+        self.segment = segment
+        self.tally = WindowCounts()
         self.features: dict[str, Accumulator] = {}
+        self._first_stamp_ns = 0  # the smallest of the messages whose content was read
 
-    def add(self, stamp_ns: int, observation: Observation, sketch: SketchConfig) -> None:
-        for name, value in observation.items():
+    def add(self, message: Message, sketch: SketchConfig) -> None:
+        for name, value in message.observation.items():
             accumulator = self.features.get(name)
             if accumulator is None:
-                accumulator = self.features[name] = accumulator_for(value, sketch)
-            accumulator.add(value, stamp_ns)
+                accumulator = self.features[name] = self._accumulator_for(value, sketch)
+            accumulator.add(value, message.stamp_ns)
+        if message.error:
+            self.tally.decode_errors[message.error] += 1
+            return
+        first_ns = self._first_stamp_ns if self.tally.decoded else message.stamp_ns
+        self._first_stamp_ns = min(first_ns, message.stamp_ns)
+        self.tally.decoded += 1
+
+    def _accumulator_for(self, value: Value, sketch: SketchConfig) -> Accumulator:
+        accumulator = accumulator_for(value, sketch)
+        if isinstance(value, Tally) and isinstance(accumulator, NumericAccumulator):
+            accumulator.add_zeros(self.tally.decoded, self._first_stamp_ns)
+        return accumulator
 
     def finish(self, source: Source, epoch: int) -> Profile:
         features = {name: self.features[name].finish() for name in sorted(self.features)}
         return Profile(
-            source=source,
+            source=replace(source, segment=self.segment),
             epoch=epoch,
             window_start_ns=self.start_ns,
             window_end_ns=self.end_ns,
@@ -91,7 +119,9 @@ class _Timeline:
     def __init__(self, config: WindowConfig, sketch: SketchConfig) -> None:
         self._config = config
         self._sketch = sketch
-        self._open: dict[int, _Window] = {}
+        self._open: dict[tuple[int, str], _Window] = {}
+        self._gaps = StampGaps(config.length_ns)
+        self._segment = ''
         self._closed_until_ns: int | None = None
         self.last_stamp_ns: int | None = None
         self.newest_ns: int | None = None  # the largest stamp so far, the watermark
@@ -109,14 +139,15 @@ class _Timeline:
 
     def add(self, message: Message) -> None:
         """Add a message; it must be accepted."""
-        window = self.window_at(message.stamp_ns)
+        window = self.window_at(message.stamp_ns, message.segment)
+        self._segment = message.segment
         self.newest_ns = max(message.stamp_ns, self.newest_ns or message.stamp_ns)
         tally = window.tally
         tally.seen += 1
-        if message.error:
-            tally.decode_errors[message.error] += 1
-        else:
-            tally.decoded += 1
+        tally.zero_stamps += message.zero_stamp
+        tally.foreign_stamps += message.foreign_stamp
+        gap = self._gaps.lost_before(message.stamp_ns)
+        tally.lost += gap if message.lost is None else message.lost
         if self.last_stamp_ns is not None:
             interval_ns = message.stamp_ns - self.last_stamp_ns
             if interval_ns < 0:
@@ -125,26 +156,33 @@ class _Timeline:
                 message.observation['message/interval_s'] = interval_ns / NS_PER_S
                 tally.duplicate_stamps += interval_ns == 0
         self.last_stamp_ns = message.stamp_ns
-        window.add(message.stamp_ns, message.observation, self._sketch)
+        window.add(message, self._sketch)
 
-    def window_at(self, stamp_ns: int) -> _Window:
-        """Return the open window for stamp_ns, made where there is none."""
+    def window_at(self, stamp_ns: int, segment: str = '') -> _Window:
+        """Return the open window for stamp_ns and segment, made where there is none."""
         start_ns = stamp_ns - stamp_ns % self._config.length_ns
-        if start_ns not in self._open:
-            self._open[start_ns] = _Window(start_ns, start_ns + self._config.length_ns)
-        return self._open[start_ns]
+        key = start_ns, segment
+        if key not in self._open:
+            self._open[key] = _Window(start_ns, start_ns + self._config.length_ns, segment)
+        return self._open[key]
 
-    def newest_tally(self) -> Tally | None:
-        """Return the tally of the newest open window, None where none is open."""
-        return self._open[max(self._open)].tally if self._open else None
+    def newest_tally(self) -> WindowCounts | None:
+        """Return the tally of the newest open window, None where none is open.
+
+        Of the segments at that time it is the last message's.
+        """
+        if not self._open:
+            return None
+        newest = max(self._open)
+        return self._open.get((newest[0], self._segment), self._open[newest]).tally
 
     def close(self, until_ns: int | None = None) -> list[_Window]:
         """Close and return, oldest first, the windows due at event time until_ns; None: all."""
         limit_ns = None if until_ns is None else until_ns - self._config.allowed_lateness_ns
         due = [w for w in self._open.values() if limit_ns is None or w.end_ns <= limit_ns]
-        due.sort(key=lambda window: window.start_ns)
+        due.sort(key=lambda window: (window.start_ns, window.segment))
         for window in due:
-            del self._open[window.start_ns]
+            del self._open[window.start_ns, window.segment]
             self._closed_until_ns = max(self._closed_until_ns or window.end_ns, window.end_ns)
         return due
 
@@ -215,7 +253,7 @@ class Windows:
             self._move_unreadable(tally)
         return closed
 
-    def _move_unreadable(self, tally: Tally) -> None:
+    def _move_unreadable(self, tally: WindowCounts) -> None:
         tally.seen += self._unreadable.total()
         tally.decode_errors += self._unreadable
         self._unreadable = Counter()

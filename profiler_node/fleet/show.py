@@ -122,7 +122,10 @@ def _title(profile: Profile, windows: int) -> Text:
     tags = ''.join(f'  {key}={value}' for key, value in source.tags.items())
     lost = {
         name: getattr(counters, name)
-        for name in ('late', 'lost', 'shed', 'duplicate_stamps', 'stamp_regressions')
+        for name in (
+            *('late', 'lost', 'shed', 'duplicate_stamps', 'stamp_regressions', 'zero_stamps'),
+            'foreign_stamps',
+        )
     } | dict(counters.decode_errors)
     trouble = ''.join(f', {count} {name}' for name, count in lost.items() if count)
     return Text.assemble(

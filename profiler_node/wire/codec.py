@@ -30,8 +30,8 @@ PAYLOAD_TYPE = 'edge_profiler.v1.Profile'
 _SCALAR, _ELEMENTS, _CATEGORICAL = 1, 2, 3
 _KINDS: dict[int, NumericKind] = {_SCALAR: 'scalar', _ELEMENTS: 'elements'}
 _PLAIN_COUNTERS = (
-    'seen', 'decoded', 'shed', 'late', 'lost', 'duplicate_stamps', 'stamp_regressions', 'cpu_ns',
-    'peak_rss_bytes',
+    'seen', 'decoded', 'shed', 'late', 'lost', 'duplicate_stamps', 'stamp_regressions',
+    'zero_stamps', 'foreign_stamps', 'cpu_ns', 'peak_rss_bytes',
 )  # fmt: skip
 
 

@@ -1,11 +1,12 @@
-"""Features of sensor_msgs/Image.
+"""The `image/` features.
 
-Red, green and blue mean the colours that the encoding claims, from 0 to 255; 8UC3 claims none and
-is read in OpenCV's order, blue first. Luma is 8-bit BT.601 as OpenCV computes it. Alpha is ignored.
+Red, green and blue mean the colours that the encoding claims, from 0 to 255; 16-bit channels are
+scaled to that, floats are taken as they are. Luma is BT.601 as OpenCV computes it. Bayer images are
+read per colour from the mosaic; what needs whole pixels takes a cell of 2x2 as one.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,142 +14,152 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from profiler_node.core.errors import DecodeError
+from profiler_node.core.elements import float_bins, histogram
 from profiler_node.core.moments import level_moments
-from profiler_node.core.observation import Levels, Observation
+from profiler_node.core.observation import Counts, Levels, Observation
+from profiler_node.core.pixels.encodings import Encoding, Pixels
 
 Plane = NDArray[Any]
-"""One channel, (H, W) uint8."""
+"""One channel, (H, W) uint8, uint16 or float32."""
 
 _DARK_LEVEL, _BRIGHT_LEVEL = 5, 250
 _SHARPNESS_COLUMNS = 640
-_WIDEST = 2**24  # OpenCV counts a row's levels in float32, which is exact up to here
 
 
-@dataclass(frozen=True)
-class _Encoding:
-    """How the bytes of a pixel are to be read. bgr: the channels that hold blue, green and red."""
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What an image shows.
 
-    channels: int
-    bgr: tuple[int, int, int] | None = None
-
-
-ENCODINGS = {
-    'mono8': _Encoding(1),
-    '8UC1': _Encoding(1),
-    'bgr8': _Encoding(3, (0, 1, 2)),
-    '8UC3': _Encoding(3, (0, 1, 2)),
-    'rgb8': _Encoding(3, (2, 1, 0)),
-    'bgra8': _Encoding(4, (0, 1, 2)),
-    'rgba8': _Encoding(4, (2, 1, 0)),
-}
-
-
-def pixels_of(message: Any) -> Plane:
-    """Return the pixels of an Image as a view of its data, (height, width, channels) uint8.
-
-    Raises DecodeError where encoding, size, step and data do not fit together.
+    channels: the planes of each channel by name, all of one type; a Bayer image has two of green.
+    colours: blue, green and red at the same places; luma: there too. None where there are none.
     """
-    encoding = ENCODINGS.get(message.encoding)
-    if encoding is None:
-        raise DecodeError(
-            'unsupported_encoding',
-            f'encoding {message.encoding!r} is not supported; supported: {", ".join(ENCODINGS)}',
-        )
-    height, width, step, size = message.height, message.width, message.step, message.data.size
+
+    channels: Mapping[str, Sequence[Plane]]
+    luma: Plane | None
+    colours: tuple[Plane, Plane, Plane] | None = None
+
+
+def picture_of(pixels: Pixels, encoding: Encoding) -> Picture:
+    """Return the picture in pixels, (H, W, C)."""
+    if pixels.dtype == np.float64:
+        pixels = pixels.astype(np.float32)
+    if encoding.mosaic:
+        return _bayer_picture(pixels[:, :, 0], encoding.mosaic)
+    if encoding.channels == 1:
+        gray = pixels[:, :, 0]
+        return Picture({'gray': [gray]}, gray)
+    if encoding.bgr is None:
+        planes = [cv2.extractChannel(pixels, index) for index in range(encoding.channels)]
+        return Picture({f'channel_{index}': [plane] for index, plane in enumerate(planes)}, None)
+    blue, green, red = (cv2.extractChannel(pixels, channel) for channel in encoding.bgr)
+    luma = luma_of(pixels, encoding.bgr)
+    return Picture({'blue': [blue], 'green': [green], 'red': [red]}, luma, (blue, green, red))
+
+
+def _bayer_picture(mosaic: Plane, order: str) -> Picture:
+    names = {'r': 'red', 'g': 'green', 'b': 'blue'}
+    channels: dict[str, list[Plane]] = {name: [] for name in names.values()}
+    for index, letter in enumerate(order):
+        plane = np.ascontiguousarray(mosaic[index // 2 :: 2, index % 2 :: 2])
+        if plane.size:
+            channels[names[letter]].append(plane)
+    height, width = mosaic.shape[0] // 2, mosaic.shape[1] // 2
     if not height or not width:
-        raise DecodeError('empty_image', f'image of {width}x{height} pixels')
-    if width > _WIDEST:
-        raise DecodeError('bad_size', f'{width} columns are more than {_WIDEST}')
-    if step < width * encoding.channels:
-        raise DecodeError(
-            'bad_step', f'step {step} is too small for {width} {message.encoding} pixels'
-        )
-    # The last row may come without its padding.
-    if size < step * (height - 1) + width * encoding.channels:
-        raise DecodeError('short_data', f'{size} bytes of data for {height} rows of {step} bytes')
-    pixels: Plane = np.ndarray(
-        (height, width, encoding.channels),
-        np.uint8,
-        buffer=message.data.data,
-        strides=(step, encoding.channels, 1),
-    )
-    return pixels
+        return Picture({name: planes for name, planes in channels.items() if planes}, None)
+    cells = {
+        name: [plane[:height, :width] for plane in planes] for name, planes in channels.items()
+    }
+    green = cv2.addWeighted(cells['green'][0], 0.5, cells['green'][1], 0.5, 0.0)
+    colours = (cells['blue'][0], green, cells['red'][0])
+    return Picture(channels, luma_of(cv2.merge(colours), (0, 1, 2)), colours)
 
 
-class ImageExtractor:
-    """The `image/` features of each message of one stream."""
+def add_picture(observation: Observation, picture: Picture) -> None:
+    """Add all features of picture."""
+    means = {
+        name: _add_channel(observation, name, planes) for name, planes in picture.channels.items()
+    }
+    if picture.colours is not None:
+        observation['image/hue_deg'] = hue_deg(means['blue'], means['green'], means['red'])
+        observation['image/saturation'] = mean_saturation(picture.colours)
+    if picture.luma is not None:
+        if picture.luma.dtype == np.float32:
+            _add_float_luma(observation, picture.luma)
+        else:
+            _add_luma(observation, picture.luma)
+
+
+def _add_channel(observation: Observation, name: str, planes: Sequence[Plane]) -> float:
+    """Add the features of one channel, and return its mean."""
+    if planes[0].dtype == np.float32:
+        bins = float_bins(np.ascontiguousarray(planes[0]))
+        observation[f'image/{name}'] = bins
+        count, mean, m2 = bins.count, bins.mean, bins.m2
+    else:
+        counts = sum((histogram(plane) for plane in planes[1:]), histogram(planes[0]))
+        unit = _unit_of(planes[0])
+        observation[f'image/{name}'] = Levels(counts, unit)
+        count, mean, m2 = level_moments(counts)
+        mean, m2 = mean * unit, m2 * unit**2
+    observation[f'image/{name}_mean'] = mean = mean if count else math.nan
+    observation[f'image/{name}_stddev'] = math.sqrt(m2 / count) if count else math.nan
+    return mean
+
+
+def _unit_of(plane: Plane) -> float:
+    """Return what one level of an integer plane is on the scale from 0 to 255."""
+    return 1.0 if plane.dtype == np.uint8 else 255 / 65_535
+
+
+def _add_luma(observation: Observation, luma: Plane) -> None:
+    counts, unit = histogram(luma), _unit_of(luma)
+    count, mean, m2 = level_moments(counts)
+    dark, bright = round(_DARK_LEVEL / unit), round(_BRIGHT_LEVEL / unit)
+    observation['image/brightness'] = mean * unit
+    observation['image/contrast'] = math.sqrt(m2 / count) * unit
+    observation['image/dark_fraction'] = int(counts[: dark + 1].sum()) / count
+    observation['image/bright_fraction'] = int(counts[bright:].sum()) / count
+    if counts.size > 256:
+        nearest = np.rint(np.arange(counts.size) * unit).astype(np.int64)
+        counts = np.bincount(nearest, counts, 256).astype(np.int64)
+    observation['image/entropy_bits'] = entropy_bits(counts)
+    observation['image/sharpness'] = sharpness(luma) * unit**2
+
+
+def _add_float_luma(observation: Observation, luma: Plane) -> None:
+    """Add the features of luma; without values that are not finite, but for the sharpness."""
+    finite = luma[np.isfinite(luma)].astype(np.float64)
+    nothing = math.nan if not finite.size else None
+    observation['image/brightness'] = nothing or float(finite.mean())
+    observation['image/contrast'] = nothing or float(finite.std())
+    observation['image/dark_fraction'] = nothing or float((finite <= _DARK_LEVEL).mean())
+    observation['image/bright_fraction'] = nothing or float((finite >= _BRIGHT_LEVEL).mean())
+    levels = np.clip(np.rint(finite), 0, 255).astype(np.uint8).reshape(1, -1)
+    observation['image/entropy_bits'] = nothing or entropy_bits(histogram(levels))
+    whole = finite.size == luma.size
+    observation['image/sharpness'] = sharpness(luma) if whole else math.nan
+
+
+class RepeatDetector:
+    """Tells a message whose data equals that of the one before: a frozen camera."""
 
     def __init__(self) -> None:
         self._previous: tuple[tuple[object, ...], NDArray[np.uint8]] | None = None
 
-    def __call__(self, message: Any) -> Observation:
-        """Return the features of message. Raises DecodeError."""
-        pixels = pixels_of(message)
-        observation: Observation = {
-            'image/encoding': message.encoding,
-            'image/size': f'{message.width}x{message.height}',
-            'image/repeated': float(self._is_repeated(message)),
-        }
-        bgr = ENCODINGS[message.encoding].bgr
-        if bgr is None:
-            luma = pixels[:, :, 0]
-            luma_levels = histogram(luma)
-            _add_channel(observation, 'gray', luma_levels)
-        else:
-            planes = [cv2.extractChannel(pixels, channel) for channel in bgr]
-            means = [
-                _add_channel(observation, name, histogram(plane))
-                for name, plane in zip(('blue', 'green', 'red'), planes, strict=True)
-            ]
-            observation['image/hue_deg'] = hue_deg(*means)
-            observation['image/saturation'] = mean_saturation(planes)
-            luma = luma_of(pixels, bgr)
-            luma_levels = histogram(luma)
-        _add_luma(observation, luma_levels)
-        observation['image/sharpness'] = sharpness(luma)
-        return observation
+    def __call__(self, form: tuple[object, ...], data: NDArray[np.uint8]) -> float:
+        """Return 1.0 if form and data are those of the call before, else 0.0.
 
-    def _is_repeated(self, message: Any) -> bool:
-        """Whether the data equals that of the message before, which is kept, not copied."""
-        form = (message.encoding, message.height, message.width, message.step)
-        previous, self._previous = self._previous, (form, message.data)
+        data is kept until the next call, not copied.
+        """
+        previous, self._previous = self._previous, (form, data)
         if previous is None or previous[0] != form:
-            return False
-        before, now = previous[1], message.data
+            return 0.0
+        before = previous[1]
         # Frames of a live camera differ near the start: look there before reading all of it.
-        return np.array_equal(before[:4096], now[:4096]) and np.array_equal(before, now)
+        return float(np.array_equal(before[:4096], data[:4096]) and np.array_equal(before, data))
 
 
-def histogram(plane: Plane) -> Levels:
-    """Return how often each of the 256 levels occurs in plane, (H, W) uint8."""
-    rows = max(1, _WIDEST // plane.shape[1])  # larger images are counted in bands
-    levels = np.zeros(256, dtype=np.int64)
-    for top in range(0, plane.shape[0], rows):
-        band = plane[top : top + rows]
-        levels += cv2.calcHist([band], [0], None, [256], [0, 256]).ravel().astype(np.int64)
-    return levels
-
-
-def _add_channel(observation: Observation, name: str, levels: Levels) -> float:
-    """Add the features of one channel, and return its mean."""
-    count, mean, m2 = level_moments(levels)
-    observation[f'image/{name}'] = levels
-    observation[f'image/{name}_mean'] = mean
-    observation[f'image/{name}_stddev'] = math.sqrt(m2 / count)
-    return mean
-
-
-def _add_luma(observation: Observation, levels: Levels) -> None:
-    count, mean, m2 = level_moments(levels)
-    observation['image/brightness'] = mean
-    observation['image/contrast'] = math.sqrt(m2 / count)
-    observation['image/entropy_bits'] = entropy_bits(levels)
-    observation['image/dark_fraction'] = int(levels[: _DARK_LEVEL + 1].sum()) / count
-    observation['image/bright_fraction'] = int(levels[_BRIGHT_LEVEL:].sum()) / count
-
-
-def entropy_bits(levels: Levels) -> float:
+def entropy_bits(levels: Counts) -> float:
     """Return the Shannon entropy [bit] of a histogram."""
     shares = levels[levels > 0] / levels.sum()
     return float(-(shares * np.log2(shares)).sum()) + 0.0  # never -0.0
@@ -166,17 +177,18 @@ def hue_deg(blue: float, green: float, red: float) -> float:
 
 
 def mean_saturation(planes: Sequence[Plane]) -> float:
-    """Return the mean HSV saturation, 0 to 1; planes: three of (H, W) uint8."""
+    """Return the mean HSV saturation, 0 to 1; planes: three of (H, W)."""
     first, second, third = planes
     high = cv2.max(cv2.max(first, second), third)
     low = cv2.min(cv2.min(first, second), third)
     chroma = cv2.subtract(high, low)
     # Black has no chroma: any divisor but 0 will do.
-    return float(cv2.mean(cv2.divide(chroma, np.maximum(high, 1), dtype=cv2.CV_32F))[0])
+    least = np.finfo(np.float32).tiny if high.dtype == np.float32 else 1
+    return float(cv2.mean(cv2.divide(chroma, np.maximum(high, least), dtype=cv2.CV_32F))[0])
 
 
-def luma_of(pixels: NDArray[np.uint8], bgr: tuple[int, int, int]) -> Plane:
-    """Return the luma, (H, W) uint8, of pixels, (H, W, 3 or 4) uint8."""
+def luma_of(pixels: Pixels, bgr: tuple[int, int, int]) -> Plane:
+    """Return the luma, (H, W), of pixels, (H, W, 3 or 4), in their type."""
     codes = {
         (3, 0): cv2.COLOR_BGR2GRAY,
         (3, 2): cv2.COLOR_RGB2GRAY,
@@ -192,5 +204,6 @@ def sharpness(luma: Plane) -> float:
     if width > _SHARPNESS_COLUMNS:
         size = (_SHARPNESS_COLUMNS, max(1, round(height * _SHARPNESS_COLUMNS / width)))
         luma = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
-    deviation = cv2.meanStdDev(cv2.Laplacian(luma, cv2.CV_16S))[1]
+    depth = cv2.CV_16S if luma.dtype == np.uint8 else cv2.CV_32F
+    deviation = cv2.meanStdDev(cv2.Laplacian(luma, depth))[1]
     return float(deviation[0, 0]) ** 2

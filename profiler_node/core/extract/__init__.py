@@ -1,0 +1,1 @@
+"""What is said of a message: one extractor for each kind of sensor."""
