@@ -1,4 +1,4 @@
-"""Publishes a recording on its topics at its own rate: player.py BAG [--seconds S] [--expect T].
+"""Publishes a recording on its topics: player.py BAG [--rate R] [--seconds S] [--expect TOPIC ...].
 
 It publishes /clock too, so that nodes with use_sim_time live in the recording's time.
 """
@@ -8,8 +8,9 @@ import importlib
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import rclpy
 from rclpy.duration import Duration
@@ -17,6 +18,7 @@ from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.validate_full_topic_name import validate_full_topic_name
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.interfaces import Connection
 from rosgraph_msgs.msg import Clock
@@ -26,27 +28,32 @@ from profiler_node.core.decode import STORE
 NS_PER_S = 1_000_000_000
 QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 SUBSCRIBED_WITHIN_S = 20.0
+SETTLE_S = 0.5  # a subscriber may know its publisher later than that knows it
 
 
-def make_publishers(node: Node, connections: Sequence[Connection]) -> dict[str, Publisher]:
-    """Return a publisher for each topic that ROS 2 can carry here, and say which it cannot."""
-    publishers = {}
+def playable(connections: Iterable[Connection]) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Return the message class of each topic that can be played here, and the others by reason."""
+    classes: dict[str, Any] = {}
     left_out = defaultdict(list)
     for connection in connections:
         package, _, name = connection.msgtype.partition('/msg/')
         try:
-            message_class = getattr(importlib.import_module(f'{package}.msg'), name)
-            publisher = node.create_publisher(message_class, connection.topic, QOS)
-        except (ImportError, AttributeError):
-            left_out[f'{connection.msgtype} is not installed'].append(connection.topic)
+            validate_full_topic_name(connection.topic)
+            classes[connection.topic] = getattr(importlib.import_module(f'{package}.msg'), name)
         except InvalidTopicNameException:
             left_out['ROS 2 does not allow such a name'].append(connection.topic)
-        else:
-            publishers[connection.topic] = publisher
+        except (ImportError, AttributeError):
+            left_out[f'{connection.msgtype} is not installed'].append(connection.topic)
+    return classes, left_out
+
+
+def make_publishers(node: Node, connections: Iterable[Connection]) -> dict[str, Publisher]:
+    """Return a publisher for each topic that can be played, and say which cannot."""
+    classes, left_out = playable(connections)
     for reason, topics in left_out.items():
         more = f' and {len(topics) - 1} more' if len(topics) > 1 else ''
         print(f'player: left out {topics[0]}{more}: {reason}')
-    return publishers
+    return {topic: node.create_publisher(each, topic, QOS) for topic, each in classes.items()}
 
 
 def wait_for_subscribers(publishers: Sequence[Publisher]) -> None:
@@ -57,17 +64,20 @@ def wait_for_subscribers(publishers: Sequence[Publisher]) -> None:
             if time.monotonic() > deadline_s:
                 raise SystemExit(f'player: nobody has subscribed {publisher.topic}')
             time.sleep(0.02)
+    time.sleep(SETTLE_S if publishers else 0.0)
 
 
-def play(reader: AnyReader, publishers: dict[str, Publisher], clock: Publisher, end_ns: int) -> int:
-    """Publish the messages up to log time end_ns, each at its time; return how many."""
+def play(
+    reader: AnyReader, publishers: dict[str, Publisher], clock: Publisher, end_ns: int, rate: float
+) -> int:
+    """Publish the messages up to log time end_ns at rate times their speed; return how many."""
     chosen = [c for c in reader.connections if c.topic in publishers]
     start_s = time.monotonic()
     first_ns = None
     count = 0
     for connection, log_ns, data in reader.messages(chosen, stop=end_ns):
         first_ns = log_ns if first_ns is None else first_ns
-        wait_s = start_s + (log_ns - first_ns) / NS_PER_S - time.monotonic()
+        wait_s = start_s + (log_ns - first_ns) / NS_PER_S / rate - time.monotonic()
         if wait_s > 0:
             time.sleep(wait_s)
         seconds, nanoseconds = divmod(log_ns, NS_PER_S)
@@ -83,6 +93,7 @@ def main() -> None:
     """Play the recording that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('bag', type=Path)
+    parser.add_argument('--rate', type=float, default=1.0, help='this many times as fast')
     parser.add_argument(
         '--seconds', type=float, default=float('inf'), help='play no more than this'
     )
@@ -98,7 +109,8 @@ def main() -> None:
             clock = node.create_publisher(Clock, '/clock', QOS)
             wait_for_subscribers([publishers[topic] for topic in arguments.expect])
             length_ns = min(arguments.seconds * NS_PER_S, reader.end_time - reader.start_time)
-            count = play(reader, publishers, clock, reader.start_time + round(length_ns) + 1)
+            end_ns = reader.start_time + round(length_ns) + 1
+            count = play(reader, publishers, clock, end_ns, arguments.rate)
             for publisher in publishers.values():
                 publisher.wait_for_all_acked(Duration(seconds=5))
     except AnyReaderError as error:

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import yaml
 from domain_coordinator import domain_id
+from player import playable
 from rosbags.highlevel import AnyReader, AnyReaderError
 from scene import write_scene
 
 from profiler_node.core.decode import STORE
-from profiler_node.core.stream import EXTRACTORS
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / 'build' / 'demo'
@@ -53,35 +53,30 @@ def scratch(prefix: str) -> Iterator[Path]:
         yield Path(name)
 
 
-def topics_of(bag: Path) -> dict[str, str]:
-    """Return the topics of bag that can be profiled, by stream name."""
+def topics_of(bag: Path) -> list[str]:
+    """Return the topics of bag that can be played."""
     try:
         with AnyReader([bag], default_typestore=STORE) as reader:
             if not reader.is2:
                 raise SystemExit(f'{bag} is a ROS 1 recording, which DDS cannot carry')
-            types = {connection.topic: connection.msgtype for connection in reader.connections}
+            topics, left_out = playable(reader.connections)
     except (AnyReaderError, OSError) as error:
         raise SystemExit(f'{bag} is no recording that can be read: {error}') from error
-    topics = {
-        topic.strip('/').replace('/', '_'): topic
-        for topic, message_type in sorted(types.items())
-        if message_type in EXTRACTORS
-    }
     if not topics:
-        kinds = ', '.join(sorted(set(types.values()))) or 'no topics'
-        raise SystemExit(f'{bag} has nothing to profile: {kinds}; wanted: {", ".join(EXTRACTORS)}')
-    return topics
+        raise SystemExit(f'{bag} has nothing to play: {", ".join(left_out) or "no topics"}')
+    return sorted(topics)
 
 
-def write_parameters(path: Path, topics: dict[str, str]) -> None:
-    """Write the profiler's parameter file."""
+def write_parameters(path: Path, topics: Sequence[str]) -> None:
+    """Write the profiler's parameter file: a stream for each topic."""
+    names = [topic.lstrip('/') for topic in topics]
     parameters = {
         'use_sim_time': True,
         'robot_id': 'demo-robot',
         'tags': ['site=demo'],
         'window': {'length_s': WINDOW_S},
-        'streams': list(topics),
-        'stream': {name: {'topic': topic} for name, topic in topics.items()},
+        'streams': names,
+        'stream': {name: {'topic': f'/{name}'} for name in names},
         'state_dir': str(path.parent / 'state'),
     }
     path.write_text(yaml.safe_dump({'/**': {'ros__parameters': parameters}}), encoding='utf-8')
@@ -108,7 +103,7 @@ def end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def profile(bag: Path, topics: dict[str, str], store: Path, folder: Path) -> None:
+def profile(bag: Path, topics: Sequence[str], store: Path, folder: Path) -> None:
     """Play bag through the nodes into store; folder is for their files."""
     parameters = folder / 'profiler.yaml'
     write_parameters(parameters, topics)
@@ -120,7 +115,7 @@ def profile(bag: Path, topics: dict[str, str], store: Path, folder: Path) -> Non
         process(NODES / 'profiler', '--ros-args', '--params-file', parameters) as profiler,
         process(
             sys.executable, ROOT / 'demo' / 'player.py', bag, '--seconds', str(LONGEST_S),
-            '--expect', *topics.values(),
+            '--expect', *topics,
         ) as player,
     ):  # fmt: skip
         played = player.wait()

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.rosbag2 import Reader
-from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
 from profiler_node.core.config import SketchConfig, StreamConfig, WindowConfig
-from profiler_node.core.decode import UnknownTypeError, store_of
+from profiler_node.core.decode import NO_TYPES, UnknownTypeError, store_of
 from profiler_node.core.profile import Profile, Source
 from profiler_node.core.stream import Sensing, Stream
 from profiler_node.definitions import installed_store
@@ -78,4 +77,4 @@ def _store_of(connection: Connection) -> Typestore:
             )
         return installed_store(connection.msgtype)
     except UnknownTypeError:
-        return get_typestore(Stores.EMPTY)  # messages without a definition are counted
+        return NO_TYPES

@@ -10,10 +10,15 @@ from profiler_node.core.stream import Stream
 _RSS_UNIT = 1 if sys.platform == 'darwin' else 1024
 
 
-def feed(stream: Stream, data: memoryview, receive_ns: int) -> list[Profile]:
-    """Add one serialized message to stream and return the profiles it closed."""
+def feed(
+    stream: Stream, data: memoryview, receive_ns: int, segment: str = '', lost: int | None = None
+) -> list[Profile]:
+    """Add one serialized message to stream and return the profiles it closed.
+
+    The arguments are those of Stream.update.
+    """
     before_ns = time.thread_time_ns()
-    profiles = stream.update(data, receive_ns)
+    profiles = stream.update(data, receive_ns, segment, lost)
     peak_rss_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
     stream.windows.count_cost(time.thread_time_ns() - before_ns, peak_rss_bytes)
     return profiles

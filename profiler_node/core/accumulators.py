@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from profiler_node.core.config import SketchConfig
 from profiler_node.core.elements import FLOAT_BINS, bin_values
-from profiler_node.core.moments import Moments, level_moments, moments_of
+from profiler_node.core.moments import LARGEST, Moments, level_moments, moments_of
 from profiler_node.core.observation import Counts, FloatBins, Levels, Value
 from profiler_node.core.profile import CategoricalFeature, Feature, NumericFeature, NumericKind
 from profiler_node.core.sketches import CategorySketch, QuantileSketch
@@ -94,11 +94,11 @@ class NumericAccumulator:
         values = np.array(self._values, dtype=np.float64)
         stamps_ns = np.array(self._stamps_ns, dtype=np.int64)
         del self._values[:], self._stamps_ns[:]
-        finite = np.isfinite(values)
+        finite = np.abs(values) <= LARGEST
         if not finite.all():
             self._missing += int(np.isnan(values).sum())
-            self._pos_inf += int((values == np.inf).sum())
-            self._neg_inf += int((values == -np.inf).sum())
+            self._pos_inf += int((values > LARGEST).sum())
+            self._neg_inf += int((values < -LARGEST).sum())
             values, stamps_ns = values[finite], stamps_ns[finite]
         self._moments = self._moments.merged(moments_of(values, stamps_ns))
         self._sketch.update(values)

@@ -1,5 +1,6 @@
 """What can be configured in the core. The ROS parameters are declared from these classes."""
 
+import re
 from dataclasses import dataclass
 
 from profiler_node.settings import check_ranges, setting
@@ -73,8 +74,24 @@ class SketchConfig:
         check_ranges(self)
 
 
+@dataclass(frozen=True)
+class SegmentConfig:
+    """What splits all streams into segments."""
+
+    topic: str = setting(
+        '',
+        'Topic whose latest value splits all streams: robot mode, weather. Empty: none. At most 16 '
+        'values, the others are one segment.',
+    )
+    field: str = setting('data', 'Field of that topic that holds the value, as a path.')
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
 KINDS = ('', 'image', 'depth', 'fields')
 JPEG_REDUCTIONS = (1, 2, 4, 8)
+_TYPE = re.compile(r'[a-z]\w*/msg/[A-Z]\w*', re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -113,6 +130,8 @@ class StreamConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.type and not _TYPE.fullmatch(self.type):
+            raise ValueError(f'type is {self.type!r}, it must be as sensor_msgs/msg/Image')
         if self.kind not in KINDS:
             raise ValueError(f'kind is {self.kind!r}, it must be one of {KINDS}')
         if self.jpeg_reduction not in JPEG_REDUCTIONS:

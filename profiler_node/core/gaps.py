@@ -1,4 +1,4 @@
-"""How many messages of a regular stream are missing, told from the gaps between their stamps."""
+"""How many messages are missing."""
 
 from collections import deque
 from statistics import median
@@ -10,8 +10,21 @@ _TOLERANCE = 0.2
 _SHORTEST_GAP = 1.5  # periods
 
 
+class SequenceGaps:
+    """Follows the sequence numbers of one publisher."""
+
+    def __init__(self) -> None:
+        self._newest: int | None = None
+
+    def lost_before(self, number: int) -> int:
+        """Return how many messages are missing before the one with this number."""
+        newest, self._newest = self._newest, number
+        # A smaller number is of a publisher that was started again.
+        return 0 if newest is None else max(number - newest - 1, 0)
+
+
 class StampGaps:
-    """Follows the stamps of one stream.
+    """Follows the stamps of one stream, which tell it where that is regular.
 
     longest_ns: a longer silence is a publisher that was stopped, not messages that were lost.
     """

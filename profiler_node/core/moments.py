@@ -10,6 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+LARGEST = 1e140
+"""Numbers beyond it count as infinite: a sum of their squares may not fit into a float64."""
+
+
 @dataclass(frozen=True, slots=True)
 class Moments:
     """Moments of `count` finite numbers; all other fields are 0 when count is 0.

@@ -42,8 +42,9 @@ def unit_of(name: str) -> str:
 class NumericFeature:
     """Numbers: one a message (scalar), or every pixel, point, beam or box (elements).
 
-    moments.count counts the finite values; missing (NaN or null), pos_inf and neg_inf are apart and
-    in neither the moments nor the sketch. kll: serialized quantile sketch of the finite values.
+    moments.count counts the finite values; missing (NaN or null), pos_inf and neg_inf (infinite, or
+    beyond 1e140) are apart and in neither the moments nor the sketch. kll: serialized quantile
+    sketch of the finite values.
     """
 
     kind: NumericKind

@@ -26,6 +26,9 @@ Extract = Callable[[Any, Observation], None]
 
 _HEADER, _TIME = 'std_msgs/msg/Header', 'builtin_interfaces/msg/Time'
 
+# DDS fills messages up to whole words, recordings may be without: they are to have the same size.
+_ALIGNMENT = 4
+
 # A stamp this far before or after the receive time is of another clock.
 _EARLIEST_LATENCY_NS, _LATEST_LATENCY_NS = -1 * NS_PER_S, 3600 * NS_PER_S
 
@@ -141,8 +144,10 @@ class Stream:
         try:
             message = self._decode(data)
         except DecodeError as error:
-            return self.windows.add_unreadable(error.reason, receive_ns)
-        observation: Observation = {'message/size_bytes': float(len(data))}
+            return self.windows.add_unreadable(error.reason, receive_ns, lost or 0)
+        observation: Observation = {
+            'message/size_bytes': float(-(-len(data) // _ALIGNMENT) * _ALIGNMENT)
+        }
         stamp_ns = 0
         if self._read_stamp is not None:
             stamp = self._read_stamp(message)

@@ -202,6 +202,7 @@ class Windows:
         self._current = _Timeline(*self._config)
         self._candidate: list[Message] = []
         self._unreadable: Counter[str] = Counter()
+        self._unreadable_lost = 0
         self._unreadable_since_ns = 0
         self._cpu_ns = 0
 
@@ -220,6 +221,7 @@ class Windows:
             # Time went on without the candidate.
             tally.seen += len(self._candidate)
             tally.late += len(self._candidate)
+            tally.lost += sum(late.lost or 0 for late in self._candidate)
             self._move_unreadable(tally)
         self._candidate = []
         return self._finish(self._current.close(self._current.newest_ns))
@@ -237,11 +239,12 @@ class Windows:
             tally.stamp_regressions += candidate[0].stamp_ns < last_ns
         return closed
 
-    def add_unreadable(self, reason: str, receive_ns: int) -> list[Profile]:
+    def add_unreadable(self, reason: str, receive_ns: int, lost: int = 0) -> list[Profile]:
         """Count a message whose stamp could not be read, received at receive_ns.
 
-        It belongs to the newest window. Without an open one it waits for the next; if none but such
-        messages come for the length of a window, they get one of their own, by receive time.
+        lost: how many before it were published and never received. It belongs to the newest window.
+        Without an open one it waits for the next; if none but such messages come for the length of
+        a window, they get one of their own, by receive time.
         """
         window, _ = self._config
         waited_ns = receive_ns - self._unreadable_since_ns
@@ -249,6 +252,7 @@ class Windows:
         if not self._unreadable:
             self._unreadable_since_ns = receive_ns
         self._unreadable[reason] += 1
+        self._unreadable_lost += lost
         if tally := self._current.newest_tally():
             self._move_unreadable(tally)
         return closed
@@ -256,7 +260,8 @@ class Windows:
     def _move_unreadable(self, tally: WindowCounts) -> None:
         tally.seen += self._unreadable.total()
         tally.decode_errors += self._unreadable
-        self._unreadable = Counter()
+        tally.lost += self._unreadable_lost
+        self._unreadable, self._unreadable_lost = Counter(), 0
 
     def _close_unreadable(self) -> list[Profile]:
         """Give the unreadable messages that wait a window of their own, and close it."""

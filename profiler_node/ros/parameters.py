@@ -13,17 +13,19 @@ Config = TypeVar('Config')
 _RESERVED = {'use_sim_time', 'start_type_description_service'}
 
 
-def read_config(node: Node, config: Callable[..., Config], prefix: str) -> Config:
+def read_config(
+    node: Node, config: Callable[..., Config], prefix: str, defaults: Config | None = None
+) -> Config:
     """Declare a read-only parameter for each field of the dataclass config and return it filled.
 
-    The node must have been created with automatically_declare_parameters_from_overrides. A whole
-    number is accepted for a float. Raises ValueError, naming the parameter, for a value that config
-    does not accept.
+    defaults: where they differ from the class's own. The node must have been created with
+    automatically_declare_parameters_from_overrides. A whole number is accepted for a float. Raises
+    ValueError, naming the parameter, for a value that config does not accept.
     """
     names = {item.name: f'{prefix}.{item.name}' if prefix else item.name for item in fields(config)}
     values = {}
     for item in fields(config):
-        values[item.name] = item.default
+        values[item.name] = getattr(defaults, item.name, item.default)
         if node.has_parameter(name := names[item.name]):
             values[item.name] = _converted(node.get_parameter(name).value, item.default)
             node.undeclare_parameter(name)

@@ -1,35 +1,41 @@
 """The node `profiler`: topics in, profiles out."""
 
-import importlib
 import socket
 import sys
 import time
-from copy import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any
 
 from edge_profiler.msg import Profile as ProfileMessage
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
-from rclpy.qos import QoSProfile
-from rclpy.subscription import Subscription
 
-from profiler_node.core.config import SketchConfig, StreamConfig, WindowConfig
+from profiler_node.core.config import SegmentConfig, SketchConfig, StreamConfig, WindowConfig
+from profiler_node.core.errors import DecodeError
 from profiler_node.core.profile import Profile, Source
-from profiler_node.core.stream import EXTRACTORS, Stream
+from profiler_node.core.segments import Segments
+from profiler_node.core.stream import SENSORS, Sensing, Stream
+from profiler_node.definitions import installed_store
 from profiler_node.feed import feed
+from profiler_node.mappings import all_mappings
 from profiler_node.ros.convert import profile_message
+from profiler_node.ros.images import to_bgr
+from profiler_node.ros.inputs import Input, Receive
 from profiler_node.ros.parameters import read_config, reject_unknown
 from profiler_node.ros.process import ProcessNode, run
-from profiler_node.ros.qos import PROFILES_QOS, given_overrides, matching_qos
+from profiler_node.ros.qos import PROFILES_QOS
 from profiler_node.ros.state import first_epoch, state_path
 from profiler_node.settings import check_ranges, setting
 
 _LOOK_PERIOD_S = 1.0  # between two looks for publishers and for silent streams
 # How long the last profiles may take to be acknowledged: Fast DDS asks for that every 3 s.
 _ACKNOWLEDGE_S = 3.5
+
+ZERO_CONFIGURATION = ('image', 'depth', 'points', 'scan', 'detections')
+STREAM_DEFAULTS = {'depth': StreamConfig(kind='depth')}
+"""The defaults of streams of such a name, where they are not those of all others."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,12 @@ class ProfilerConfig:
         ('',), 'Where the data comes from, as key=value: firmware=1.4.2, model=yolo-7.'
     )
     streams: tuple[str, ...] = setting(
-        ('image',), 'Names of the streams to profile; stream.<name>.* configures each.'
+        ZERO_CONFIGURATION, 'Names of the streams to profile; stream.<name>.* configures each.'
+    )
+    detections_file: str = setting(
+        '',
+        'YAML file that says where further message types keep their detections. Empty: only those '
+        'that are built in.',
     )
     queue_depth: int = setting(
         10, 'Messages of a topic that may wait to be profiled.', minimum=1, maximum=10_000
@@ -65,16 +76,13 @@ class ProfilerConfig:
 
 
 @dataclass
-class _Input:
-    """A topic, its subscription while there is one, and the stream it feeds."""
+class _Channel:
+    """A configured stream, and what it is once its topic has a publisher."""
 
     name: str
-    topic: str
+    config: StreamConfig
     stream: Stream | None = None
-    subscription: Subscription | None = None
-    qos: QoSProfile | None = None
     last_steady_ns: int = 0
-    complaint: str = ''
 
 
 class Profiler(ProcessNode):
@@ -85,109 +93,88 @@ class Profiler(ProcessNode):
         self._config = read_config(self, ProfilerConfig, '')
         self._window = read_config(self, WindowConfig, 'window')
         self._sketch = read_config(self, SketchConfig, 'sketch')
-        self._robot_id = self._config.robot_id or socket.gethostname()
-        self._inputs = [self._make_input(name) for name in self._config.streams]
+        self._segment = read_config(self, SegmentConfig, 'segment')
+        self._channels = [
+            _Channel(name, read_config(self, StreamConfig, f'stream.{name}', defaults))
+            for name in self._config.streams
+            for defaults in [STREAM_DEFAULTS.get(name)]
+        ]
         reject_unknown(self)
+        self._robot_id = self._config.robot_id or socket.gethostname()
+        self._mappings = all_mappings(self._config.detections_file)
+        self._segments: Segments | None = None
+        self._inputs = [self._channel_input(channel) for channel in self._channels]
+        if self._segment.topic:
+            self._inputs.insert(0, self._input(self._segment.topic, self._begin_segments))
         self._epoch = first_epoch(state_path(self._config.state_dir))
         self._publisher = self.create_publisher(ProfileMessage, 'profiles', PROFILES_QOS)
         # Steady time, so that neither a clock that is set nor a paused simulation stops it.
         self.create_timer(_LOOK_PERIOD_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._look()
 
-    def _make_input(self, name: str) -> _Input:
-        topic = read_config(self, StreamConfig, f'stream.{name}').topic or name
+    def _input(
+        self, topic: str, begin: Callable[[str, str], Receive], message_type: str = ''
+    ) -> Input:
         try:
-            return _Input(name, self.resolve_topic_name(topic))
+            resolved = self.resolve_topic_name(topic)
         except RuntimeError as error:
-            raise ValueError(f'topic {topic!r} of stream {name!r}: {error}') from error
+            raise ValueError(f'topic {topic!r}: {error}') from error
+        preferred = SENSORS.keys() | self._mappings.keys()
+        depth = self._config.queue_depth
+        return Input(self, resolved, depth, partial(begin, resolved), message_type, preferred)
 
-    def _look(self) -> None:
-        for item in self._inputs:
-            self._match(item)
-            self._close_silent(item)
+    def _channel_input(self, channel: _Channel) -> Input:
+        config = channel.config
+        begin = partial(self._begin_stream, channel)
+        return self._input(config.topic or channel.name, begin, config.type)
 
-    def _match(self, item: _Input) -> None:
-        """Subscribe as the publishers offer; again when they have changed."""
-        publishers = self.get_publishers_info_by_topic(item.topic)
-        if not publishers:
-            return
-        types = sorted({publisher.topic_type for publisher in publishers})
-        if item.stream is None:
-            if not (supported := [name for name in types if name in EXTRACTORS]):
-                self._complain(item, f'messages of type {", ".join(types)} cannot be profiled')
-                return
-            item.stream = self._make_stream(item, supported[0])
-        message_type = item.stream.source.message_type
-        if types != [message_type]:
-            others = ', '.join(name for name in types if name != message_type)
-            self._complain(item, f'profiling {message_type}, not {others}')
-        offered = [p.qos_profile for p in publishers if p.topic_type == message_type]
-        if offered:
-            qos = matching_qos(offered, self._config.queue_depth, item.qos)
-            if qos != item.qos:
-                self._subscribe(item, item.stream, qos)
+    def _begin_segments(self, _: str, message_type: str) -> Receive:
+        segments = Segments(message_type, installed_store(message_type), self._segment)
+        self._segments = segments
+        return lambda data, _receive_ns, _lost: self._change_segment(segments, data)
 
-    def _complain(self, item: _Input, text: str) -> None:
-        if text != item.complaint:
-            item.complaint = text
-            self.get_logger().warning(f'{item.topic}: {text}')
+    def _change_segment(self, segments: Segments, data: memoryview) -> None:
+        try:
+            segments.update(data)
+        except DecodeError as error:
+            self.get_logger().warning(f'the segment stays {segments.current!r}: {error}')
 
-    def _make_stream(self, item: _Input, message_type: str) -> Stream:
+    def _begin_stream(self, channel: _Channel, topic: str, message_type: str) -> Receive:
         namespace = self.get_namespace().strip('/')
         source = Source(
             robot_id=self._robot_id,
             # Two profilers of one robot, in namespaces of their own, have streams of the same name.
-            stream=f'{namespace}/{item.name}' if namespace else item.name,
-            topic=item.topic,
+            stream=f'{namespace}/{channel.name}' if namespace else channel.name,
+            topic=topic,
             message_type=message_type,
             tags=MappingProxyType(self._config.tag_map),
         )
-        return Stream(source, self._window, self._sketch, self._epoch)
+        sensing = Sensing(channel.config, installed_store(message_type), self._mappings, to_bgr)
+        stream = Stream(source, self._window, self._sketch, sensing, self._epoch)
+        if stream.problem:
+            self.get_logger().warning(f'{topic}: {stream.problem}')
+        channel.stream = stream
+        return partial(self._receive, channel, stream)
 
-    def _subscribe(self, item: _Input, stream: Stream, qos: QoSProfile) -> None:
-        if item.subscription is not None:
-            self.destroy_subscription(item.subscription)
-        item.subscription, item.qos = None, qos
-        asked = copy(qos)  # rclpy writes the overrides into it
-        callback = partial(self._on_message, item, stream)
-        if not hasattr(Subscription, 'CallbackType'):  # Humble's callbacks get no message info
-            callback = partial(callback, info={'received_timestamp': 0})
-        try:
-            item.subscription = self.create_subscription(
-                _message_class(stream.source.message_type),
-                item.topic,
-                callback,
-                asked,
-                raw=True,
-                qos_overriding_options=given_overrides(self, item.topic),
-            )
-        except (RuntimeError, AssertionError, AttributeError, TypeError) as error:
-            # What rclpy raises for a bad QoS override depends on the policy.
-            self._complain(item, f'cannot be subscribed: {error}')
-            return
-        self.get_logger().info(
-            f'{item.topic}: subscribed ({asked.reliability.name.lower()}, '
-            f'{asked.durability.name.lower()})'
-        )
+    def _receive(
+        self, channel: _Channel, stream: Stream, data: memoryview, receive_ns: int, lost: int | None
+    ) -> None:
+        channel.last_steady_ns = time.monotonic_ns()
+        segment = self._segments.current if self._segments else ''
+        self._publish(feed(stream, data, receive_ns, segment, lost))
 
-    def _on_message(self, item: _Input, stream: Stream, data: bytes, info: dict[str, int]) -> None:
-        self.handled += 1
-        item.last_steady_ns = time.monotonic_ns()
-        self._publish(feed(stream, memoryview(data), self._receive_ns(info)))
+    def _look(self) -> None:
+        for item in self._inputs:
+            item.match()
+        for channel in self._channels:
+            self._close_silent(channel)
 
-    def _receive_ns(self, info: dict[str, int]) -> int:
-        """Return when a message came in, in the clock that the stamps are to be compared with."""
-        clock = self.get_clock()
-        if clock.ros_time_is_active:
-            return clock.now().nanoseconds
-        return info['received_timestamp'] or clock.now().nanoseconds
-
-    def _close_silent(self, item: _Input) -> None:
+    def _close_silent(self, channel: _Channel) -> None:
         """Close windows by the time that has gone by since the last message, as its clock would."""
-        if item.stream is None or (newest_ns := item.stream.windows.newest_ns) is None:
+        if channel.stream is None or (newest_ns := channel.stream.windows.newest_ns) is None:
             return
-        silent_ns = time.monotonic_ns() - item.last_steady_ns
-        self._publish(item.stream.windows.close_due(newest_ns + silent_ns))
+        silent_ns = time.monotonic_ns() - channel.last_steady_ns
+        self._publish(channel.stream.windows.close_due(newest_ns + silent_ns))
 
     def _publish(self, profiles: list[Profile]) -> None:
         for profile in profiles:
@@ -195,16 +182,11 @@ class Profiler(ProcessNode):
 
     def finish(self) -> None:
         """Publish the open windows, and wait until the bridge has them."""
-        for item in self._inputs:
-            if item.stream is not None:
-                self._publish(item.stream.windows.close())
+        for channel in self._channels:
+            if channel.stream is not None:
+                self._publish(channel.stream.windows.close())
         if not self._publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_S)):
             self.get_logger().error('the last profiles were not acknowledged by all subscribers')
-
-
-def _message_class(message_type: str) -> Any:
-    package, _, name = message_type.partition('/msg/')
-    return getattr(importlib.import_module(f'{package}.msg'), name)
 
 
 def main() -> int:

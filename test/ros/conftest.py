@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,6 +43,19 @@ class Process:
             arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         self.output = ''
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self._process.stdout:
+            self.output += line
+
+    def says(self, text: str, timeout_s: float = 20.0) -> bool:
+        """Whether text is in its output in time."""
+        deadline_s = time.monotonic() + timeout_s
+        while text not in self.output and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        return text in self.output
 
     def end(self, number: int = signal.SIGINT) -> int:
         """Send the signal and return the exit status."""
@@ -64,11 +78,13 @@ class Process:
     def wait(self, timeout_s: float = 30.0) -> int:
         """Return the exit status."""
         try:
-            self.output += self._process.communicate(timeout=timeout_s)[0]
+            self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self.output += self._process.communicate()[0]
             pytest.fail(f'did not end within {timeout_s} s: {self.output}')
+        finally:
+            self._reader.join()
+            self._process.stdout.close()
         return self._process.returncode
 
 

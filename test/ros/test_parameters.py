@@ -10,14 +10,15 @@ pytest.importorskip('edge_profiler', reason='needs ROS 2 and the package built w
 import yaml
 
 from profiler_node.bridge.config import BridgeConfig
-from profiler_node.core.config import SketchConfig, StreamConfig, WindowConfig
+from profiler_node.core.config import SegmentConfig, SketchConfig, StreamConfig, WindowConfig
 from profiler_node.ros.bridge import BridgeNodeConfig
-from profiler_node.ros.profiler import ProfilerConfig
+from profiler_node.ros.profiler import STREAM_DEFAULTS, ProfilerConfig
 
 CONFIG = Path(__file__).parent.parent.parent / 'config'
 DECLARED = {
     'profiler': {
         '': ProfilerConfig,
+        'segment.': SegmentConfig,
         'window.': WindowConfig,
         'sketch.': SketchConfig,
         'stream.image.': StreamConfig,
@@ -45,6 +46,9 @@ def test_the_file_lists_every_parameter_with_its_default(node):
         for prefix, config in DECLARED[node].items()
         for item in fields(config)
     }
+    for name, defaults in STREAM_DEFAULTS.items() if node == 'profiler' else ():
+        differ = (i.name for i in fields(defaults) if getattr(defaults, i.name) != i.default)
+        declared |= {f'stream.{name}.{key}': getattr(defaults, key) for key in differ}
     assert listed == declared
 
 

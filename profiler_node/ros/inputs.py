@@ -1,0 +1,139 @@
+"""A topic as a source of serialized messages, subscribed as its publishers offer."""
+
+import importlib
+from collections.abc import Callable, Collection
+from copy import copy
+from functools import partial
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.subscription import Subscription
+
+from profiler_node.core.gaps import SequenceGaps
+from profiler_node.ros.qos import given_overrides, matching_qos
+
+_NO_SEQUENCE_NUMBER = 2**64 - 1  # what an RMW says that does not number the messages
+
+Receive = Callable[[memoryview, int, int | None], None]
+"""Takes a message, when it was received [ns], and how many before it were lost, None if unknown."""
+
+
+class Input:
+    """One topic. Nothing happens before something is published on it.
+
+    begin: is called with the message type as soon as that is known, and returns what takes the
+    messages; ValueError says why there can be none. depth: how many messages may wait. wanted: the
+    only type to take, '' for any. preferred: the types to choose where several are published.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 (what a subscription needs)
+        self,
+        node: Node,
+        topic: str,
+        depth: int,
+        begin: Callable[[str], Receive],
+        wanted: str = '',
+        preferred: Collection[str] = (),
+    ) -> None:
+        self._node = node
+        self._topic = topic
+        self._depth = depth
+        self._begin = begin
+        self._wanted = wanted
+        self._preferred = preferred
+        self._type = ''
+        self._receive: Receive | None = None
+        self._subscription: Subscription | None = None
+        self._qos: QoSProfile | None = None
+        self._publishers: set[bytes] = set()
+        self._gaps: SequenceGaps | None = None
+        self._complaint = ''
+
+    def match(self) -> None:
+        """Subscribe as the publishers offer; again when they have changed."""
+        publishers = self._node.get_publishers_info_by_topic(self._topic)
+        if not publishers:
+            return
+        types = {publisher.topic_type for publisher in publishers}
+        if self._receive is None and not self._begin_with(types):
+            return
+        if others := types - {self._type}:
+            self.complain(f'profiling {self._type}, not {", ".join(sorted(others))}')
+        taken = [publisher for publisher in publishers if publisher.topic_type == self._type]
+        if not taken:
+            return
+        qos = matching_qos([publisher.qos_profile for publisher in taken], self._depth, self._qos)
+        ids = {bytes(publisher.endpoint_gid) for publisher in taken}
+        if ids != self._publishers or qos != self._qos:
+            # A message does not say which publisher its sequence number is of.
+            self._publishers, self._gaps = ids, SequenceGaps() if len(ids) == 1 else None
+        if qos != self._qos:
+            self._subscribe(qos)
+
+    def _begin_with(self, types: Collection[str]) -> bool:
+        """Choose one of types; False where there is none to take."""
+        if self._wanted and self._wanted not in types:
+            self.complain(f'{", ".join(sorted(types))} is published, not {self._wanted}')
+            return False
+        chosen = self._wanted or min(types, key=lambda name: (name not in self._preferred, name))
+        try:
+            self._receive = self._begin(chosen)
+        except ValueError as error:
+            self.complain(f'cannot be profiled: {error}')
+            return False
+        self._type = chosen
+        return True
+
+    def complain(self, text: str) -> None:
+        """Log text as a warning about the topic, once."""
+        if text != self._complaint:
+            self._complaint = text
+            self._node.get_logger().warning(f'{self._topic}: {text}')
+
+    def _subscribe(self, qos: QoSProfile) -> None:
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+        self._subscription, self._qos = None, qos
+        asked = copy(qos)  # rclpy writes the overrides into it
+        callback: Callable[..., None] = self._on_message
+        if not hasattr(Subscription, 'CallbackType'):  # Humble's callbacks get no message info
+            callback = partial(callback, info={})
+        try:
+            self._subscription = self._node.create_subscription(
+                _message_class(self._type),
+                self._topic,
+                callback,
+                asked,
+                raw=True,
+                qos_overriding_options=given_overrides(self._node, self._topic),
+            )
+        except (ImportError, RuntimeError, AssertionError, AttributeError, TypeError) as error:
+            # What rclpy raises for a bad QoS override depends on the policy.
+            self.complain(f'cannot be subscribed: {error}')
+            return
+        self._node.get_logger().info(
+            f'{self._topic}: subscribed ({asked.reliability.name.lower()}, '
+            f'{asked.durability.name.lower()})'
+        )
+
+    def _on_message(self, data: bytes, info: dict[str, Any]) -> None:
+        self._node.handled += 1
+        number = info.get('publication_sequence_number', _NO_SEQUENCE_NUMBER)
+        lost = None
+        if self._gaps is not None and number != _NO_SEQUENCE_NUMBER:
+            lost = self._gaps.lost_before(number)
+        if self._receive is not None:
+            self._receive(memoryview(data), self._receive_ns(info), lost)
+
+    def _receive_ns(self, info: dict[str, Any]) -> int:
+        """Return when a message came in, in the clock that the stamps are to be compared with."""
+        clock = self._node.get_clock()
+        if clock.ros_time_is_active:
+            return int(clock.now().nanoseconds)
+        return info.get('received_timestamp') or int(clock.now().nanoseconds)
+
+
+def _message_class(message_type: str) -> Any:
+    package, _, name = message_type.partition('/msg/')
+    return getattr(importlib.import_module(f'{package}.msg'), name)
