@@ -1,19 +1,23 @@
 """All elements of a message into exact histograms, near memory speed."""
 
-import math
+from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from profiler_node.core.moments import LARGEST
 from profiler_node.core.observation import Counts, FloatBins, Levels, Value
 
 FLOAT_BINS = 2**16
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _SIGN = 2**15  # the bin of -0.0, which the negative numbers follow
 _UPPER_HALF = int(np.dtype('<u4').isnative)  # which uint16 of a float32
 _WIDEST = 2**24  # OpenCV counts in float32, which is exact up to here
+_BLOCK = 2**17  # elements whose float64 stay in the cache
 _FEW = 4096  # so many elements of a message may as well be sketched one by one
+_BINNED = (np.uint8, np.uint16, np.float32, np.float64)
 
 
 def histogram(plane: NDArray[Any]) -> Counts:
@@ -22,8 +26,10 @@ def histogram(plane: NDArray[Any]) -> Counts:
     The result is (256,) or (65,536,).
     """
     levels = 256 if plane.dtype == np.uint8 else 65_536
-    rows = max(1, _WIDEST // plane.shape[1])
+    if plane.size < 4 * levels:  # of which OpenCV converts each
+        return np.bincount(plane.ravel(), minlength=levels)
     counts = np.zeros(levels, dtype=np.int64)
+    rows = max(1, _WIDEST // plane.shape[1])
     for top in range(0, plane.shape[0], rows):
         for left in range(0, plane.shape[1], _WIDEST):
             part = plane[top : top + rows, left : left + _WIDEST]
@@ -32,53 +38,47 @@ def histogram(plane: NDArray[Any]) -> Counts:
     return counts
 
 
-def float_bins(values: NDArray[Any], among: NDArray[np.uint8] | None = None) -> FloatBins:
-    """Return the elements of values, (H, W) float32 or float64 in one piece.
-
-    among: (H, W), 0 where an element is to be left out; None: all count.
-    """
-    most = float(np.finfo(values.dtype).max)
-    chosen = np.asarray(cv2.inRange(values, -most, most), np.uint8)
-    if among is not None:
-        chosen &= among
-    count = cv2.countNonZero(chosen)
-    odd = _not_finite(values, among, count)
-    if not count:
-        return FloatBins(np.zeros(FLOAT_BINS, dtype=np.int64), 0, 0.0, 0.0, 0.0, 0.0, *odd)
-    low, high, _, _ = cv2.minMaxLoc(values, chosen)
-    if left_out := values.size - count:
-        # Masks are slow in OpenCV: what is left out becomes the minimum and is subtracted again.
-        filled = np.full_like(values, low)
-        values = cv2.copyTo(values, chosen, filled)
-    counts = histogram(_upper_halves(values))
-    counts[int(_upper_halves(np.full((1, 1), low, values.dtype))[0, 0])] -= left_out
-    above_low = np.subtract(values, low, dtype=np.float64).ravel()
-    total = float(above_low.sum())
-    m2 = max(float(np.dot(above_low, above_low)) - total * total / count, 0.0)
-    return FloatBins(counts, count, low + total / count, m2, low, high, *odd)
+def float_bins(values: NDArray[Any]) -> FloatBins:
+    """Return the elements of values, any shape of float32 or float64 in one piece."""
+    row = values.reshape(1, -1)
+    if not row.size:
+        return FloatBins(np.zeros(FLOAT_BINS, dtype=np.int64), 0, 0.0, 0.0, 0.0, 0.0)
+    most = min(LARGEST, float(np.finfo(row.dtype).max))
+    low, high = float(row.min()), float(row.max())
+    if not (low >= -most and high <= most):
+        return _finite_bins(row, most)
+    counts = histogram(_upper_halves(row))
+    # About the mean, so that no digits are lost where it is far from 0. Where all are equal,
+    # rounding must not make a spread.
+    near_mean = min(max(cv2.mean(row)[0], low), high)
+    total, squares = _offset_sums(row, near_mean)
+    m2 = max(squares - total * total / row.size, 0.0)
+    return FloatBins(counts, row.size, near_mean + total / row.size, m2, low, high)
 
 
-def _not_finite(
-    values: NDArray[Any], among: NDArray[np.uint8] | None, finite: int
-) -> tuple[int, int, int]:
-    """Return how many of the elements are NaN, inf and -inf."""
-    total = values.size if among is None else cv2.countNonZero(among)
-    if finite == total:
-        return 0, 0, 0
-    chosen = values if among is None else values[among != 0]
-    pos_inf = int(np.count_nonzero(chosen == math.inf))
-    neg_inf = int(np.count_nonzero(chosen == -math.inf))
-    return total - finite - pos_inf - neg_inf, pos_inf, neg_inf
+def _finite_bins(row: NDArray[Any], most: float) -> FloatBins:
+    """Return the elements of row, (1, N), some of which are NaN or beyond most."""
+    finite = float_bins(row.compress((np.abs(row) <= most).ravel(), axis=1))
+    pos_inf, neg_inf = int(np.count_nonzero(row > most)), int(np.count_nonzero(row < -most))
+    missing = row.size - finite.count - pos_inf - neg_inf
+    return replace(finite, missing=missing, pos_inf=pos_inf, neg_inf=neg_inf)
 
 
-def _upper_halves(values: NDArray[Any]) -> NDArray[np.uint16]:
-    """Return the upper 16 bits of values, (H, W), as float32."""
-    if values.dtype != np.float32:
-        limit = np.finfo(np.float32).max
-        values = np.clip(values, -limit, limit).astype(np.float32)
-    height, width = values.shape
-    halves = values.view(np.uint16).reshape(height, width, 2)
-    return np.asarray(cv2.extractChannel(halves, _UPPER_HALF), np.uint16)
+def _offset_sums(row: NDArray[Any], origin: float) -> tuple[float, float]:
+    """Return the sums of row - origin, (1, N), and of its squares."""
+    total = squares = 0.0
+    for start in range(0, row.size, _BLOCK):
+        offsets = np.subtract(row[0, start : start + _BLOCK], origin, dtype=np.float64)
+        total += float(offsets.sum())
+        squares += float(np.dot(offsets, offsets))
+    return total, squares
+
+
+def _upper_halves(row: NDArray[Any]) -> NDArray[np.uint16]:
+    """Return the upper 16 bits of row, (1, N), as float32."""
+    if row.dtype != np.float32:
+        row = np.clip(row, -_FLOAT32_MAX, _FLOAT32_MAX).astype(np.float32)
+    return np.ascontiguousarray(row.view(np.uint16)[:, _UPPER_HALF::2])
 
 
 def bin_values(counts: Counts) -> tuple[NDArray[np.float32], Counts]:
@@ -95,11 +95,14 @@ def bin_values(counts: Counts) -> tuple[NDArray[np.float32], Counts]:
 
 def elements(values: NDArray[Any]) -> Value:
     """Return the elements of values, any shape and real type, in a form that suits their number."""
-    if values.size <= _FEW:
-        return values.ravel().astype(np.float64)
+    if values.size <= _FEW and values.dtype == np.float64:  # the commonest by far
+        return values.flatten()
     row = np.ascontiguousarray(values).reshape(1, -1)
     if row.dtype == np.bool_:  # rosbags makes them of bytes, which need not be 0 or 1
         row = (row.view(np.uint8) != 0).view(np.uint8)
-    if row.dtype in (np.uint8, np.uint16):
-        return Levels(histogram(row))
-    return float_bins(row if row.dtype.kind == 'f' else row.astype(np.float64))
+    if row.size <= _FEW or row.dtype not in _BINNED:
+        with np.errstate(over='ignore', invalid='ignore'):  # beyond float64, signaling NaN
+            row = row.astype(np.float64)
+    if row.size <= _FEW:
+        return np.asarray(row[0], np.float64)
+    return Levels(histogram(row)) if row.dtype.kind == 'u' else float_bins(row)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-
 LARGEST = 1e140
 """Numbers beyond it count as infinite: a sum of their squares may not fit into a float64."""
 

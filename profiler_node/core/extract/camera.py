@@ -1,15 +1,24 @@
 """sensor_msgs/Image and CompressedImage: colour or depth, by encoding or configuration."""
 
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from profiler_node.core.config import StreamConfig
 from profiler_node.core.errors import DecodeError
 from profiler_node.core.extract.depth import DEPTH_ENCODINGS, DepthLimits, add_depth
-from profiler_node.core.extract.image import Picture, RepeatDetector, add_picture, picture_of
+from profiler_node.core.extract.image import RepeatDetector, add_picture, picture_of
 from profiler_node.core.observation import Observation
-from profiler_node.core.pixels.compressed import decode_depth, decode_image, head_of
+from profiler_node.core.pixels.compressed import (
+    decode_depth,
+    decode_image,
+    decode_lossless,
+    head_of,
+)
 from profiler_node.core.pixels.encodings import (
     ENCODINGS,
+    Encoding,
     Pixels,
     ToBgr,
     bgr_of,
@@ -18,7 +27,7 @@ from profiler_node.core.pixels.encodings import (
 )
 
 _DEPTH_TRANSPORT = 'compressedDepth'
-_CHANNELS = {1: ENCODINGS['mono8'], 3: ENCODINGS['bgr8'], 4: ENCODINGS['bgra8']}
+_MM = 0.001
 
 
 def _group(kind: str, encoded_as_depth: bool) -> str:
@@ -30,10 +39,24 @@ def _limits(config: StreamConfig) -> DepthLimits:
     return DepthLimits(config.depth_scale_m, config.depth_min_m, config.depth_max_m)
 
 
-def _picture(pixels: Pixels) -> Picture:
-    """Return the picture in decoded pixels, (H, W), (H, W, 3) or (H, W, 4)."""
-    pixels = pixels.reshape(*pixels.shape[:2], -1)
-    return picture_of(pixels, _CHANNELS[pixels.shape[2]])
+def _add_depth(observation: Observation, pixels: Pixels, limits: DepthLimits) -> None:
+    """Add the features of depth, (H, W) of any type."""
+    if pixels.dtype.kind == 'i':  # below 0 it is out of range
+        pixels = pixels.astype(np.float64)
+        limits = replace(limits, scale_m=limits.scale_m or _MM)
+    add_depth(observation, pixels, limits)
+
+
+def _encoding_of(pixels: Pixels, form: str) -> Encoding:
+    """Return the encoding of decoded pixels, (H, W, C); form: the format of the message.
+
+    `rgb8; jpeg compressed rgb8` says that the compressed image holds red where blue belongs, which
+    is how image_transport reads it.
+    """
+    names = {1: 'mono8', 3: 'bgr8', 4: 'bgra8'}
+    if 'compressed rgb' in form:
+        names |= {3: 'rgb8', 4: 'rgba8'}
+    return ENCODINGS[names[pixels.shape[2]]]
 
 
 class ImageExtractor:
@@ -54,7 +77,7 @@ class ImageExtractor:
         if group == 'depth':
             if encoding.channels != 1 or encoding.mosaic or encoding.to_bgr is not None:
                 raise DecodeError('unsupported_encoding', f'{message.encoding} is no depth')
-            add_depth(observation, pixels_of(message)[:, :, 0], self._limits)
+            _add_depth(observation, pixels_of(message)[:, :, 0], self._limits)
         elif encoding.to_bgr is not None:
             add_picture(observation, picture_of(self._to_bgr(message), ENCODINGS['bgr8']))
         else:
@@ -74,26 +97,31 @@ class CompressedImageExtractor:
 
     def __call__(self, message: Any, observation: Observation) -> None:
         """Add the features of message. Raises DecodeError."""
-        encoding = message.format.partition(';')[0].strip()
-        transported = _DEPTH_TRANSPORT in message.format
-        group = _group(self._kind, transported or encoding in DEPTH_ENCODINGS)
-        observation[f'{group}/encoding'] = message.format
-        if transported:
-            pixels = decode_depth(message)
-        else:
-            head = head_of(message.data)
-            observation[f'{group}/size'] = f'{head.width}x{head.height}'
-            if group == 'depth' and head.kind != 'png':
-                raise DecodeError('lossy_depth', f'depth as {head.kind}, which changes its values')
-            reduction = self._reduction if head.kind == 'jpeg' else 1
-            pixels = decode_image(message.data, head, reduction)
-            if reduction > 1:
-                observation['image/reduction'] = float(reduction)
+        form = message.format
+        encoding = form.partition(';')[0].strip()
+        group = _group(self._kind, _DEPTH_TRANSPORT in form or encoding in DEPTH_ENCODINGS)
+        observation[f'{group}/encoding'] = form
+        pixels = self._decoded(message, group, observation)
         if group == 'depth':
             if pixels.ndim != 2:
                 raise DecodeError('unsupported_encoding', f'depth of shape {pixels.shape}')
-            observation['depth/size'] = f'{pixels.shape[1]}x{pixels.shape[0]}'
             add_depth(observation, pixels, self._limits)
         else:
-            add_picture(observation, _picture(pixels))
-        observation[f'{group}/repeated'] = self._repeated((message.format,), message.data)
+            pixels = pixels.reshape(*pixels.shape[:2], -1)
+            add_picture(observation, picture_of(pixels, _encoding_of(pixels, form)))
+        observation[f'{group}/repeated'] = self._repeated((form,), message.data)
+
+    def _decoded(self, message: Any, group: str, observation: Observation) -> Pixels:
+        """Return the pixels, (H, W) or (H, W, C), and add their size. Raises DecodeError."""
+        if _DEPTH_TRANSPORT in message.format:
+            pixels = decode_depth(message)
+            observation[f'{group}/size'] = f'{pixels.shape[1]}x{pixels.shape[0]}'
+            return pixels
+        head = head_of(message.data)
+        observation[f'{group}/size'] = f'{head.width}x{head.height}'
+        if group == 'depth':
+            return decode_lossless(message.data, head)
+        reduction = self._reduction if head.kind == 'jpeg' else 1
+        if reduction > 1:
+            observation['image/reduction'] = float(reduction)
+        return decode_image(message.data, head, reduction)

@@ -7,18 +7,20 @@ pixels; they and the valid one add up to 1.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from profiler_node.core.elements import bin_values, float_bins, histogram
-from profiler_node.core.observation import FloatBins, Levels, Observation
+from profiler_node.core.elements import float_bins, histogram
+from profiler_node.core.observation import Counts, Levels, Observation
 from profiler_node.core.pixels.encodings import Pixels
 
 DEPTH_ENCODINGS = {'16UC1', '32FC1', '64FC1'}
 _MM = 0.001
 _SENTINEL = 65_535
+_FARTHEST_M = 1e38  # below the largest float32, which is a sentinel too
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,18 @@ class DepthLimits:
     min_m: float = 0.0
     max_m: float = 0.0
 
+    @property
+    def bounds_m(self) -> tuple[float, float]:
+        """What is valid, both included, as far as rounding goes: 9 * 0.001 is more than 0.009."""
+        return self.min_m * (1 - _ROUNDING), (self.max_m or _FARTHEST_M) * (1 + _ROUNDING)
+
 
 def add_depth(observation: Observation, pixels: Pixels, limits: DepthLimits) -> None:
     """Add the features of pixels, (H, W) uint8, uint16, float32 or float64."""
     if pixels.dtype.kind == 'u':
         _add_integer_depth(observation, pixels, limits)
     else:
-        _add_float_depth(observation, np.ascontiguousarray(pixels), limits)
+        _add_float_depth(observation, pixels, limits)
 
 
 def _add_integer_depth(observation: Observation, pixels: Pixels, limits: DepthLimits) -> None:
@@ -48,9 +55,8 @@ def _add_integer_depth(observation: Observation, pixels: Pixels, limits: DepthLi
     zeros, counts[0] = int(counts[0]), 0
     counts[_SENTINEL:] = 0
     metres = np.arange(counts.size) * unit
-    counts[metres < limits.min_m] = 0
-    if limits.max_m:
-        counts[metres > limits.max_m] = 0
+    low, high = limits.bounds_m
+    counts[(metres < low) | (metres > high)] = 0
     valid = int(counts.sum())
     _add_fractions(observation, pixels.size, {'valid': valid, 'zero': zeros, 'nan': 0, 'inf': 0})
     observation['depth/range_m'] = Levels(counts, unit)
@@ -58,51 +64,47 @@ def _add_integer_depth(observation: Observation, pixels: Pixels, limits: DepthLi
         _add_frame(observation, *[math.nan] * 4)
         return
     occupied = np.flatnonzero(counts)
-    upto = np.cumsum(counts[occupied])
-    middle = occupied[np.searchsorted(upto, [(valid - 1) // 2, valid // 2], side='right')]
+    ranks = (valid - 1) // 2, valid // 2
+    middle = occupied[np.searchsorted(np.cumsum(counts[occupied]), ranks, side='right')]
     mean = int((occupied * counts[occupied]).sum()) / valid * unit
-    _add_frame(
-        observation,
-        int(occupied[0]) * unit,
-        int(occupied[-1]) * unit,
-        mean,
-        (int(middle[0]) + int(middle[1])) / 2 * unit,
-    )
+    median = float((middle * unit).mean())
+    _add_frame(observation, int(occupied[0]) * unit, int(occupied[-1]) * unit, mean, median)
 
 
 def _add_float_depth(observation: Observation, pixels: Pixels, limits: DepthLimits) -> None:
-    if limits.scale_m and limits.scale_m != 1.0:
-        pixels = pixels * pixels.dtype.type(limits.scale_m)
-    info = np.finfo(pixels.dtype)
-    low = max(limits.min_m, float(info.smallest_subnormal))
-    valid = np.asarray(cv2.inRange(pixels, low, limits.max_m or float(info.max)), np.uint8)
-    bins = float_bins(pixels, valid)
-    counts = {'valid': bins.count, 'zero': 0, 'nan': 0, 'inf': 0}
-    if bins.count < pixels.size:
-        counts['zero'] = pixels.size - cv2.countNonZero(pixels)
-        counts['nan'] = int(np.count_nonzero(np.isnan(pixels)))
-        counts['inf'] = int(np.count_nonzero(np.isinf(pixels)))
+    values = pixels.ravel()
+    if limits.scale_m not in (0.0, 1.0):
+        with np.errstate(over='ignore', invalid='ignore'):  # beyond float64, signaling NaN
+            values = np.multiply(values, limits.scale_m, dtype=np.float64)
+    low, high = limits.bounds_m
+    valid = (values > 0) & (values >= low) & (values <= high)
+    found = int(np.count_nonzero(valid))
+    counts = {'valid': found, 'zero': 0, 'nan': 0, 'inf': 0}
+    if found < values.size:
+        counts['zero'] = int(np.count_nonzero(values == 0))
+        counts['nan'] = int(np.count_nonzero(np.isnan(values)))
+        counts['inf'] = int(np.count_nonzero(np.isinf(values)))
     _add_fractions(observation, pixels.size, counts)
-    observation['depth/range_m'] = bins
-    if bins.count:
-        _add_frame(observation, bins.min, bins.max, bins.mean, _median(pixels, valid, bins))
+    values = values.compress(valid) if found < values.size else values
+    observation['depth/range_m'] = bins = float_bins(values)
+    if found:
+        _add_frame(observation, bins.min, bins.max, bins.mean, _median(values, bins.counts))
     else:
         _add_frame(observation, *[math.nan] * 4)
 
 
-def _median(pixels: Pixels, valid: NDArray[np.uint8], bins: FloatBins) -> float:
-    """Return the median of the valid pixels: its bin is known, so few need to be sorted."""
-    middles, counts = bin_values(bins.counts)
-    upto = np.cumsum(counts)
-    ranks = (bins.count - 1) // 2, bins.count // 2
-    first, last = np.searchsorted(upto, ranks, side='right')
-    # float64 is rounded into its bin: look from the middle of the bin before to that of the next.
-    low = float(middles[first - 1]) if first else -math.inf
-    high = float(middles[last + 1]) if last + 1 < middles.size else math.inf
-    chosen = pixels[valid != 0]
-    near = np.sort(chosen[(chosen >= low) & (chosen <= high)])
-    skipped = int(np.count_nonzero(chosen < low))
-    return (float(near[ranks[0] - skipped]) + float(near[ranks[1] - skipped])) / 2
+def _median(values: NDArray[Any], counts: Counts) -> float:
+    """Return the median of values, (N,) positive; counts: theirs, as in FloatBins."""
+    if values.dtype != np.float32:
+        return float(np.median(values))
+    # Its bin is known, so that few need to be sorted, as integers, whose order is the same.
+    ranks = (values.size - 1) // 2, values.size // 2
+    first, last = np.searchsorted(np.cumsum(counts), ranks, side='right').tolist()
+    low, high = np.array([first << 16, last << 16 | 0xFFFF], np.uint32).view(np.float32)
+    near = values.compress((values >= low) & (values <= high)).view(np.uint32)
+    skipped = int(counts[:first].sum())
+    near = np.partition(near, ranks[0] - skipped).view(np.float32)
+    return (float(near[ranks[0] - skipped]) + float(near[ranks[1] - skipped :].min())) / 2
 
 
 def _add_fractions(observation: Observation, size: int, counts: Mapping[str, int]) -> None:

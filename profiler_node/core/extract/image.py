@@ -1,8 +1,9 @@
 """The `image/` features.
 
 Red, green and blue mean the colours that the encoding claims, from 0 to 255; 16-bit channels are
-scaled to that, floats are taken as they are. Luma is BT.601 as OpenCV computes it. Bayer images are
-read per colour from the mosaic; what needs whole pixels takes a cell of 2x2 as one.
+scaled to that, floats and signed integers are taken as they are. Luma is BT.601 as OpenCV computes
+it. Bayer images are read per colour from the mosaic; what needs whole pixels takes a cell of 2x2 as
+one.
 """
 
 import math
@@ -20,10 +21,11 @@ from profiler_node.core.observation import Counts, Levels, Observation
 from profiler_node.core.pixels.encodings import Encoding, Pixels
 
 Plane = NDArray[Any]
-"""One channel, (H, W) uint8, uint16 or float32."""
+"""One channel, (H, W) uint8, uint16, float32 or float64."""
 
 _DARK_LEVEL, _BRIGHT_LEVEL = 5, 250
 _SHARPNESS_COLUMNS = 640
+_CACHED = 2**18  # pixels whose planes stay in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class Picture:
     """What an image shows.
 
     channels: the planes of each channel by name, all of one type; a Bayer image has two of green.
-    colours: blue, green and red at the same places; luma: there too. None where there are none.
+    colours: blue, green and red at the same places; luma: there too. Neither is float64. None where
+    there are none.
     """
 
     channels: Mapping[str, Sequence[Plane]]
@@ -41,19 +44,30 @@ class Picture:
 
 def picture_of(pixels: Pixels, encoding: Encoding) -> Picture:
     """Return the picture in pixels, (H, W, C)."""
-    if pixels.dtype == np.float64:
-        pixels = pixels.astype(np.float32)
     if encoding.mosaic:
         return _bayer_picture(pixels[:, :, 0], encoding.mosaic)
+    if pixels.dtype.kind == 'i':
+        pixels = pixels.astype(np.float64 if pixels.dtype.itemsize > 2 else np.float32)
     if encoding.channels == 1:
         gray = pixels[:, :, 0]
-        return Picture({'gray': [gray]}, gray)
+        return Picture({'gray': [gray]}, _narrow(gray))
     if encoding.bgr is None:
         planes = [cv2.extractChannel(pixels, index) for index in range(encoding.channels)]
         return Picture({f'channel_{index}': [plane] for index, plane in enumerate(planes)}, None)
     blue, green, red = (cv2.extractChannel(pixels, channel) for channel in encoding.bgr)
-    luma = luma_of(pixels, encoding.bgr)
-    return Picture({'blue': [blue], 'green': [green], 'red': [red]}, luma, (blue, green, red))
+    return Picture(
+        {'blue': [blue], 'green': [green], 'red': [red]},
+        luma_of(_narrow(pixels), encoding.bgr),
+        (_narrow(blue), _narrow(green), _narrow(red)),
+    )
+
+
+def _narrow(pixels: Pixels) -> Pixels:
+    """Return pixels, float64 as float32: OpenCV computes no luma of it."""
+    if pixels.dtype != np.float64:
+        return pixels
+    with np.errstate(over='ignore', invalid='ignore'):
+        return pixels.astype(np.float32)
 
 
 def _bayer_picture(mosaic: Plane, order: str) -> Picture:
@@ -91,7 +105,7 @@ def add_picture(observation: Observation, picture: Picture) -> None:
 
 def _add_channel(observation: Observation, name: str, planes: Sequence[Plane]) -> float:
     """Add the features of one channel, and return its mean."""
-    if planes[0].dtype == np.float32:
+    if planes[0].dtype.kind == 'f':
         bins = float_bins(np.ascontiguousarray(planes[0]))
         observation[f'image/{name}'] = bins
         count, mean, m2 = bins.count, bins.mean, bins.m2
@@ -177,14 +191,32 @@ def hue_deg(blue: float, green: float, red: float) -> float:
 
 
 def mean_saturation(planes: Sequence[Plane]) -> float:
-    """Return the mean HSV saturation, 0 to 1; planes: three of (H, W)."""
-    first, second, third = planes
+    """Return the mean HSV saturation, 0 to 1; planes: three of (H, W).
+
+    Of floats, without pixels that are not finite. NaN where some are negative, which is no colour.
+    """
+    if planes[0].dtype == np.float32:
+        pixels = np.stack([plane.ravel() for plane in planes])
+        pixels = pixels[:, np.isfinite(pixels).all(axis=0)]
+        if not pixels.size or pixels.min() < 0:
+            return math.nan
+        planes = [plane.reshape(1, -1) for plane in pixels]
+    height, width = planes[0].shape
+    rows = max(1, _CACHED // width)
+    total = sum(
+        _sum_of_saturation(*(plane[top : top + rows] for plane in planes))
+        for top in range(0, height, rows)
+    )
+    return float(total / (height * width))
+
+
+def _sum_of_saturation(first: Plane, second: Plane, third: Plane) -> float:
     high = cv2.max(cv2.max(first, second), third)
     low = cv2.min(cv2.min(first, second), third)
     chroma = cv2.subtract(high, low)
     # Black has no chroma: any divisor but 0 will do.
     least = np.finfo(np.float32).tiny if high.dtype == np.float32 else 1
-    return float(cv2.mean(cv2.divide(chroma, np.maximum(high, least), dtype=cv2.CV_32F))[0])
+    return float(cv2.sumElems(cv2.divide(chroma, np.maximum(high, least), dtype=cv2.CV_32F))[0])
 
 
 def luma_of(pixels: Pixels, bgr: tuple[int, int, int]) -> Plane:

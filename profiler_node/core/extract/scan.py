@@ -1,7 +1,7 @@
 """The `scan/` features of sensor_msgs/LaserScan, by REP-117.
 
 NaN is no measurement, inf no return within reach, -inf an object too close. Fractions are of all
-beams; valid, inf, nan, below_min and above_max add up to 1.
+beams; valid, inf, nan, below_min and above_max add up to 1. Intensities are those of all beams.
 """
 
 import math
@@ -24,9 +24,8 @@ class ScanExtractor:
         if not beams:
             return
         low, high = message.range_min, message.range_max
-        if not high > low:  # not set by the driver: there are no limits
-            low, high = -math.inf, math.inf
-        low, high = np.float32(low), np.float32(high)
+        if not high > low:  # not set by the driver: any distance will do
+            low, high = 0.0, math.inf
         below = (ranges < low) | (ranges == -math.inf)
         nan, infinite = np.isnan(ranges), ranges == math.inf
         above = (ranges > high) & ~infinite

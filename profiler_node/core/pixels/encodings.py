@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from profiler_node.core.errors import DecodeError
 
 Pixels = NDArray[Any]
-"""(H, W, C) uint8, uint16, float32 or float64."""
+"""(H, W, C) of a type in ENCODINGS."""
 
 ToBgr = Callable[[Any], NDArray[np.uint8]]
 """Returns the pixels of an Image whose encoding is no channel view, (H, W, 3) uint8 as b, g, r."""
@@ -46,7 +46,10 @@ class Encoding:
 
 
 _BGR, _RGB = (0, 1, 2), (2, 1, 0)
-_DEPTHS = {'8U': 'u1', '16U': 'u2', '32F': 'f4', '64F': 'f8'}
+_DEPTHS = {
+    **{'8U': 'u1', '8S': 'i1', '16U': 'u2', '16S': 'i2', '32S': 'i4'},
+    **{'32F': 'f4', '64F': 'f8'},
+}
 
 ENCODINGS = {
     'mono8': Encoding('u1', 1),
@@ -71,7 +74,7 @@ ENCODINGS = {
     **dict.fromkeys(('yuyv', 'yuv422_yuy2'), Encoding('u1', 2, to_bgr=cv2.COLOR_YUV2BGR_YUY2)),
     'nv12': Encoding('u1', 1, to_bgr=cv2.COLOR_YUV2BGR_NV12, rows=3),
     'nv21': Encoding('u1', 1, to_bgr=cv2.COLOR_YUV2BGR_NV21, rows=3),
-    'nv24': Encoding('u1', 1, to_bgr=cv2.COLOR_YUV2BGR_UYVY, rows=6),
+    'nv24': Encoding('u1', 1, to_bgr=cv2.COLOR_YUV2BGR_UYVY, rows=6),  # see _nv24_to_bgr
 }
 """What sensor_msgs/image_encodings.hpp lists and drivers publish."""
 
@@ -123,6 +126,9 @@ def _check(message: Any, encoding: Encoding, rows: int) -> None:
     # The last row may come without its padding.
     if size < step * (rows - 1) + row_bytes:
         raise DecodeError('short_data', f'{size} bytes of data for {rows} rows of {step} bytes')
+    # A planar image in a larger buffer has its chroma elsewhere; cv_bridge takes no such message.
+    if size > step * rows:
+        raise DecodeError('long_data', f'{size} bytes of data for {rows} rows of {step} bytes')
 
 
 def bgr_of(message: Any) -> NDArray[np.uint8]:
@@ -130,23 +136,38 @@ def bgr_of(message: Any) -> NDArray[np.uint8]:
 
     Raises DecodeError where encoding, size, step and data do not fit together.
     """
+    encoding = _yuv_encoding_of(message)
+    if message.encoding == 'nv24':
+        return _nv24_to_bgr(message)
+    return np.asarray(cv2.cvtColor(yuv_of(message), encoding.to_bgr), np.uint8)  # type: ignore[arg-type]
+
+
+def yuv_of(message: Any) -> NDArray[np.uint8]:
+    """Return the bytes of a YUV Image other than nv24, without padding.
+
+    (H, W, 2) for 4:2:2; (3 H / 2, W, 1) for 4:2:0, whose last third is chroma. Raises DecodeError
+    where encoding, size, step and data do not fit together.
+    """
+    encoding = _yuv_encoding_of(message)
+    view: NDArray[np.uint8] = np.ndarray(
+        (message.height * encoding.rows // 2, message.width, encoding.channels),
+        np.uint8,
+        buffer=message.data.data,
+        strides=(message.step, encoding.pixel_bytes, 1),
+    )
+    return np.ascontiguousarray(view)
+
+
+def _yuv_encoding_of(message: Any) -> Encoding:
+    """Return the encoding of a YUV Image. Raises DecodeError, as bgr_of does."""
     encoding = encoding_of(message)
     if encoding.to_bgr is None:
         raise DecodeError('unsupported_encoding', f'{message.encoding} is a view of channels')
     height, width = message.height, message.width
     if message.encoding != 'nv24' and (width % 2 or (encoding.rows > 2 and height % 2)):
         raise DecodeError('bad_size', f'{message.encoding} image of {width}x{height} pixels')
-    rows = height * encoding.rows // 2
-    _check(message, encoding, rows)
-    if message.encoding == 'nv24':
-        return _nv24_to_bgr(message)
-    data: Pixels = np.ndarray(
-        (rows, width, encoding.channels),
-        np.uint8,
-        buffer=message.data.data,
-        strides=(message.step, encoding.pixel_bytes, 1),
-    )
-    return np.asarray(cv2.cvtColor(np.ascontiguousarray(data), encoding.to_bgr), np.uint8)
+    _check(message, encoding, height * encoding.rows // 2)
+    return encoding
 
 
 def _nv24_to_bgr(message: Any) -> NDArray[np.uint8]:

@@ -1,0 +1,102 @@
+"""Features in the making: exact counts and moments, in constant memory."""
+
+import math
+
+import numpy as np
+import pytest
+
+from profiler_node.core.accumulators import CategoryAccumulator, NumericAccumulator
+from profiler_node.core.config import SketchConfig
+from profiler_node.core.elements import float_bins, histogram
+from profiler_node.core.observation import Levels
+from profiler_node.core.sketches import rank_error
+
+RANDOM = np.random.default_rng(8)
+RANKS = (0.01, 0.1, 0.5, 0.9, 0.99)
+
+
+def numeric(*values, kind='elements'):
+    accumulator = NumericAccumulator(kind, SketchConfig())
+    for stamp_ns, value in enumerate(values):
+        accumulator.add(value, stamp_ns)
+    return accumulator.finish()
+
+
+def check(feature, values, width=0.0):
+    """Compare with numpy; width: of the bins, relative."""
+    moments = feature.moments
+    assert moments.count == values.size
+    assert (moments.min, moments.max) == (values.min(), values.max())
+    assert moments.mean == pytest.approx(values.mean(), rel=1e-12)
+    assert moments.m2 == pytest.approx(np.square(values - values.mean()).sum(), rel=1e-10)
+    ordered = np.sort(values)
+    for rank, value in zip(RANKS, feature.quantiles(RANKS), strict=True):
+        low, high = sorted((value * (1 - width), value * (1 + width)))
+        below = np.searchsorted(ordered, low, 'left') / values.size
+        upto = np.searchsorted(ordered, high, 'right') / values.size
+        # 99 of 100 answers are within the bound, and in practice all within twice the bound.
+        assert max(below - rank, rank - upto, 0.0) <= 2 * rank_error(200)
+
+
+@pytest.mark.parametrize('scale', [1e-30, 1.0, 1e30])
+def test_numbers_one_by_one_are_those_of_numpy(scale):
+    values = RANDOM.normal(3.0, 1.0, 5000) * scale
+    check(numeric(*values.tolist(), kind='scalar'), values, width=1e-6)
+
+
+def test_elements_in_any_form_are_one_feature():
+    few, levels = RANDOM.normal(9.0, 2.0, 800), RANDOM.integers(0, 256, (30, 40), dtype=np.uint8)
+    deep = RANDOM.integers(0, 65_536, (30, 40)).astype(np.uint16)
+    floats = RANDOM.normal(50.0, 9.0, (40, 50)).astype(np.float32)
+    feature = numeric(
+        few, Levels(histogram(levels)), Levels(histogram(deep), 0.01), float_bins(floats)
+    )
+    parts = (few, levels, deep * 0.01, floats)
+    values = np.concatenate([part.ravel().astype(np.float64) for part in parts])
+    check(feature, values, width=0.008)
+
+
+def test_what_is_not_finite_is_counted_apart():
+    feature = numeric(1.0, math.nan, math.inf, -math.inf, math.inf, 3.0, kind='scalar')
+    assert (feature.missing, feature.pos_inf, feature.neg_inf) == (1, 2, 1)
+    assert (feature.moments.count, feature.moments.mean) == (2, 2.0)
+
+
+def test_what_float64_cannot_sum_the_squares_of_counts_as_infinite():
+    feature = numeric(1e200, -1e160, 1e140, -1e140, kind='scalar')
+    assert (feature.moments.count, feature.pos_inf, feature.neg_inf) == (2, 1, 1)
+    assert math.isfinite(feature.moments.m2)
+    assert np.isfinite(feature.quantiles([0.0, 0.5, 1.0])).all()
+
+
+def test_the_stamps_are_of_the_messages_with_the_extremes():
+    feature = numeric(np.array([2.0, 5.0]), np.array([1.0, 9.0]), np.array([9.0, 1.0, 4.0]))
+    assert (feature.moments.min_stamp_ns, feature.moments.max_stamp_ns) == (1, 1)
+
+
+def test_no_values_are_an_empty_feature():
+    feature = numeric(np.empty(0), Levels(np.zeros(256, np.int64)))
+    assert (feature.moments.count, feature.quantiles([0.5])) == (0, [])
+
+
+def category(*values):
+    accumulator = CategoryAccumulator(SketchConfig())
+    for value in values:
+        accumulator.add(value, 0)
+    return accumulator.finish()
+
+
+def test_a_long_category_is_cut():
+    assert category('x' * 10_000).top(1) == [('x' * 128, 1)]
+
+
+def test_a_million_distinct_categories_take_little_memory():
+    feature = category(*(tuple(f'label {n}' for n in range(start, start + 1000))
+                         for start in range(0, 1_000_000, 1000)))  # fmt: skip
+    assert feature.count == 1_000_000
+    assert feature.distinct == pytest.approx(1_000_000, rel=2.6 * 1.04 / 64)
+    assert len(feature.hll) + len(feature.frequent) < 10_000
+
+
+def test_text_that_is_no_unicode_is_counted():
+    assert category('\ud800', 'ok').count == 2
