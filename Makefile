@@ -5,9 +5,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BAG ?=
 JSON ?=
+N ?= 200000
+SEED ?= 1
 IN_ENV := . tools/env.bash &&
 
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test fuzz lint format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -20,6 +22,9 @@ demo: setup ## play a recording (BAG=path, default: a generated scene) into the 
 
 test: setup ## run the tests
 	@$(IN_ENV) pytest
+
+fuzz: setup ## feed damaged messages to all decoders (N=how many, SEED=which)
+	@$(IN_ENV) FUZZ_MESSAGES="$(N)" FUZZ_SEED="$(SEED)" pytest test/test_fuzz.py
 
 lint: setup ## check style and types
 	@$(IN_ENV) ruff check . && ruff format --check . && mypy

@@ -1,49 +1,63 @@
 """Definitions of message types, from the share folders of installed ROS packages."""
 
 import os
-import re
 from pathlib import Path
 
 from rosbags.typesys.store import Typestore
 
-from profiler_node.core.decode import STORE, UnknownTypeError, store_of
+from profiler_node.core.decode import (
+    STORE,
+    Types,
+    UnknownTypeError,
+    store_with,
+    types_in,
+    types_in_idl,
+    used_by,
+)
 
-_FIELD = re.compile(r'^\s*([A-Za-z]\w*(?:/[A-Za-z]\w*)?)(?:\[[^\]]*\])?\s+\w+', re.MULTILINE)
+_READ = {'.msg': types_in, '.idl': types_in_idl}
 
 
 def installed_store(message_type: str) -> Typestore:
     """Return a store with message_type as it is installed here, and with the types that it uses.
 
-    Where it is not installed, as on a machine without ROS, that is ROS 2 Jazzy's own. Raises
-    UnknownTypeError where it is in neither.
+    What is not installed, as on a machine without ROS, is taken from ROS 2 Jazzy. Raises
+    UnknownTypeError where it is in neither, or cannot be read.
     """
-    definitions: dict[str, str] = {}
+    types: Types = {}
+    missing = {message_type}
+    while missing:
+        for name in missing:
+            types |= _installed(name)
+        missing = used_by(types) - types.keys()
+    return store_with(types)
+
+
+def _installed(name: str) -> Types:
+    """Return the definition of a message type, and those that are in the same file."""
+    path = _path_of(name)
+    if path is None:
+        if name not in STORE.fielddefs:
+            raise UnknownTypeError(
+                f'{name} is not installed: no folder of AMENT_PREFIX_PATH has it'
+            )
+        return {name: STORE.fielddefs[name]}
     try:
-        _collect(message_type, definitions)
-    except FileNotFoundError as error:
-        if message_type in STORE.fielddefs:
-            return STORE
-        raise UnknownTypeError(f'{message_type}: {error}') from error
-    return store_of(definitions)
+        text = path.read_text(encoding='utf-8', errors='replace')
+    except OSError as error:
+        raise UnknownTypeError(f'{name}: {error}') from error
+    types = _READ[path.suffix](name, text)
+    if name not in types:
+        raise UnknownTypeError(f'{path} does not define {name}')
+    return types
 
 
-def _collect(message_type: str, definitions: dict[str, str]) -> None:
-    """Add the text of message_type and of all types that it uses."""
-    if message_type in definitions:
-        return
-    package, _, name = message_type.partition('/msg/')
-    text = definitions[message_type] = _text(package, name)
-    for used in _FIELD.findall(text):
-        if '/' in used:
-            _collect('/msg/'.join(used.split('/')), definitions)
-        elif used[0].isupper():
-            used_package = 'std_msgs' if used == 'Header' else package
-            _collect(f'{used_package}/msg/{used}', definitions)
-
-
-def _text(package: str, name: str) -> str:
+def _path_of(name: str) -> Path | None:
+    """Return the first file that defines a type, in the order of the folders; .msg before .idl."""
+    package, _, base = name.partition('/msg/')
     for prefix in filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)):
-        path = Path(prefix, 'share', package, 'msg', f'{name}.msg')
-        if path.is_file():
-            return path.read_text(encoding='utf-8')
-    raise FileNotFoundError(f'{package}/msg/{name}.msg is not installed')
+        for suffix in _READ:
+            path = Path(prefix, 'share', package, 'msg', base + suffix)
+            if path.is_file():
+                return path
+    return None

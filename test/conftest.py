@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rosbags.interfaces import Nodetype
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.base import normalize_fieldname
 from rosbags.typesys.store import Typestore
 
@@ -34,6 +34,16 @@ def recording() -> Callable[[str], Path]:
     return find
 
 
+@pytest.fixture(scope='session')
+def vision_store() -> Typestore:
+    """ROS's own types and those of vision_msgs."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    for path in (ROOT / 'demo' / 'vision_msgs' / 'msg').glob('*.msg'):
+        text = path.read_text(encoding='utf-8')
+        store.register(get_types_from_msg(text, f'vision_msgs/msg/{path.stem}'))
+    return store
+
+
 def built(store: Typestore, message_type: str, given: Mapping[str, Any]) -> Any:
     """A message of message_type: what is given, and zeros for the rest."""
     fields = store.fielddefs[message_type][1]
@@ -45,19 +55,23 @@ def built(store: Typestore, message_type: str, given: Mapping[str, Any]) -> Any:
     return store.types[message_type](**values)
 
 
+def dtype_of(name: str) -> np.dtype:
+    return np.dtype({'byte': 'uint8', 'char': 'uint8'}.get(name, name))
+
+
 def filled(store: Typestore, description: Any, value: Any) -> Any:
     kind, about = description
     if kind == Nodetype.NAME:
         given = {} if value is NOT_GIVEN else value
         return built(store, about, given) if isinstance(given, Mapping) else given
     if kind == Nodetype.BASE:
-        zero = '' if about[0] in {'string', 'wstring'} else np.dtype(about[0]).type(0).item()
+        zero = '' if about[0] in {'string', 'wstring'} else dtype_of(about[0]).type(0).item()
         return zero if value is NOT_GIVEN else value
     item, length = about
     if value is NOT_GIVEN:
         value = [NOT_GIVEN] * (length if kind == Nodetype.ARRAY else 0)
     if item[0] == Nodetype.BASE and item[1][0] not in {'string', 'wstring'}:
-        dtype = np.dtype(item[1][0])
+        dtype = dtype_of(item[1][0])
         numbers = [0 if number is NOT_GIVEN else number for number in value]
         return value.astype(dtype) if isinstance(value, np.ndarray) else np.array(numbers, dtype)
     return [filled(store, item, element) for element in value]

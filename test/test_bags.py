@@ -1,15 +1,32 @@
-"""A real camera recording against an independent computation over the same frames."""
+"""Recordings: all topics, their definitions, and a camera against numpy over the same frames."""
+
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from profiler_node.bags import profile_bag
-from profiler_node.core.config import SketchConfig, WindowConfig
+from profiler_node.core.config import SegmentConfig, SketchConfig, StreamConfig, WindowConfig
+from profiler_node.core.decode import UnknownTypeError
 from profiler_node.core.sketches import rank_error
 from profiler_node.core.stream import Stream
 
 CAMERA = '/cam0/image_raw'
+RECORDINGS = (
+    'euroc_camera_imu',
+    'kinect_rgbd',
+    'lidar_sweeps',
+    'realsense_d435',
+    'scan_hokuyo_2010',
+    'scan_sick_intel_lab',
+    'voc_detections',
+)
 RANKS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
@@ -142,3 +159,128 @@ def test_colour_frames_of_a_depth_camera(recording):
         moments = profile.features[f'image/{name}'].moments
         assert moments.mean == channel.sum() / channel.size
         assert (moments.min, moments.max) == (channel.min(), channel.max())
+
+
+IDL = """{bar}
+IDL: my_msgs/msg/Pack
+#include "std_msgs/msg/Header.idl"
+module my_msgs {{ module msg {{
+  struct Pack {{ std_msgs::msg::Header header; double volts; sequence<float> cells; }};
+}}; }};
+{bar}
+IDL: std_msgs/msg/Header
+#include "builtin_interfaces/msg/Time.idl"
+module std_msgs {{ module msg {{
+  struct Header {{ builtin_interfaces::msg::Time stamp; string frame_id; }};
+}}; }};
+{bar}
+IDL: builtin_interfaces/msg/Time
+module builtin_interfaces {{ module msg {{
+  struct Time {{ long sec; unsigned long nanosec; }};
+}}; }};
+""".format(bar='=' * 80)
+
+
+@pytest.fixture
+def packs(tmp_path, serialized):
+    """A recording of three batteries, with modes between them."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    text = 'std_msgs/Header header\nfloat64 volts\nfloat32[] cells\n'
+    store.register(get_types_from_msg(text, 'my_msgs/msg/Pack'))
+    writer = Writer(tmp_path / 'bag', version=9, storage_plugin=StoragePlugin.SQLITE3)
+    with writer:
+        battery = writer.add_connection('/battery', 'my_msgs/msg/Pack', typestore=store)
+        mode = writer.add_connection('/mode', 'std_msgs/msg/String', typestore=store)
+        for index, name in enumerate(('docked', 'docked', 'driving')):
+            header = {'stamp': {'sec': 1000 + index}}
+            pack = serialized(
+                'my_msgs/msg/Pack', store=store, header=header, volts=24.0 - index, cells=[4.0, 3.0]
+            )
+            stamp_ns = (1000 + index) * 10**9
+            writer.write(mode, stamp_ns, serialized('std_msgs/msg/String', data=name))
+            writer.write(battery, stamp_ns + 1, pack)
+        writer.write(mode, stamp_ns + 2, b'\0\1\0\0\xff')
+    return tmp_path / 'bag'
+
+
+def redefine(bag, change, *values):
+    """Change the definition of the battery's messages in a recording."""
+    (path,) = bag.glob('*.db3')
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(f"{change} WHERE topic_type='my_msgs/msg/Pack'", values)
+
+
+def check_packs(profile):
+    assert profile.counters.decoded == 3
+    assert profile.features['field/volts'].moments.mean == 23.0
+    assert profile.features['field/cells'].moments.count == 6
+
+
+def test_a_type_that_only_the_recording_knows_is_profiled(packs):
+    (profile,) = profile_bag(packs, ['/battery'])
+    check_packs(profile)
+
+
+def test_definitions_may_be_idl(packs):
+    change = "UPDATE message_definitions SET encoding='ros2idl', encoded_message_definition=?"
+    redefine(packs, change, IDL)
+    (profile,) = profile_bag(packs, ['/battery'])
+    check_packs(profile)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        'DELETE FROM message_definitions',
+        "UPDATE message_definitions SET encoded_message_definition='no such thing'",
+    ],
+)
+def test_a_type_without_a_definition_is_counted_and_the_others_are_read(packs, change):
+    redefine(packs, change)
+    battery, mode = profile_bag(packs)
+    assert battery.source.message_type == 'my_msgs/msg/Pack'
+    assert dict(battery.counters.decode_errors) == {'unknown_type': 3}
+    assert battery.features == {}
+    assert mode.counters.decoded == 3
+
+
+def test_another_topic_splits_the_streams_into_segments(packs, caplog):
+    profiles = list(profile_bag(packs, ['/battery'], segment=SegmentConfig('/mode')))
+    volts = {p.source.segment: p.features['field/volts'].moments for p in profiles}
+    assert {name: moments.count for name, moments in volts.items()} == {'docked': 2, 'driving': 1}
+    assert volts['driving'].mean == 22.0
+    assert "the segment stays 'driving'" in caplog.text
+    whole = profiles[0].merged(*profiles[1:])
+    assert whole.source.segment == '*'
+    check_packs(whole)
+
+
+def test_fields_are_chosen_and_renamed_by_configuration(packs):
+    config = StreamConfig(fields=('supply=volts', 'cells[1]'))
+    (profile,) = profile_bag(packs, ['/battery'], streams={'/battery': config})
+    fields = {name for name in profile.features if name.startswith('field/')}
+    assert fields == {'field/supply', 'field/cells[1]'}
+    assert profile.features['field/cells[1]'].moments.mean == 3.0
+
+
+@pytest.mark.parametrize('name', RECORDINGS)
+def test_every_topic_of_a_real_recording_has_profiles_of_all_its_messages(recording, name):
+    with AnyReader([recording(name)], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
+        counts = {connection.topic: connection.msgcount for connection in reader.connections}
+    decoded = Counter()
+    for profile in profile_bag(recording(name)):
+        assert profile.counters.decoded == profile.counters.seen
+        groups = {feature.partition('/')[0] for feature in profile.features}
+        assert groups - {'message'}, profile.source.topic
+        decoded[profile.source.topic] += profile.counters.decoded
+    assert decoded == counts
+
+
+def test_topics_without_a_definition_do_not_hide_those_that_have_one(recording):
+    """A RealSense's recording has a type of its own: with no definition it is counted."""
+    with patch('profiler_node.bags._recorded_store', side_effect=UnknownTypeError):
+        profiles = list(profile_bag(recording('realsense_d435')))
+    unknown = [p for p in profiles if 'unknown_type' in p.counters.decode_errors]
+    assert {p.source.message_type for p in unknown} == {'realsense_msgs/msg/StreamInfo'}
+    assert sum(p.counters.seen for p in unknown) == 2
+    assert sum(p.counters.decoded for p in profiles) == 133

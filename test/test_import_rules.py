@@ -29,7 +29,7 @@ OWNERS = {
     'obstore': {'stores.py', 'bridge/transport.py', 'fleet/store.py'},
     'datasketches': {'core/sketches.py'},
     'rosbags': {
-        *('core/decode.py', 'core/paths.py', 'core/stream.py', 'core/extract/'),
+        *('core/decode.py', 'core/paths.py', 'core/segments.py', 'core/stream.py', 'core/extract/'),
         *('definitions.py', 'bags.py'),
     },
     'yaml': {'mappings.py'},

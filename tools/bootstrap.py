@@ -134,15 +134,19 @@ def repair_cmake_exports() -> None:
 
 def build(environment: str) -> None:
     """Build the package, and vision_msgs where none is installed."""
-    # Python files are installed as links: only the list of them matters.
-    python = sorted(str(path.relative_to(ROOT)) for path in (ROOT / 'profiler_node').rglob('*.py'))
+    # The package's files are installed as links: only the list of them matters.
+    linked = sorted(
+        str(path.relative_to(ROOT))
+        for suffix in ('py', 'yaml')
+        for path in (ROOT / 'profiler_node').rglob(f'*.{suffix}')
+    )
     names = ('CMakeLists.txt', 'package.xml', 'setup.cfg', 'profiler_node/wire/profile.proto')
     messages = [*(ROOT / 'msg').glob('*.msg'), *(ROOT / 'demo/vision_msgs').rglob('*.msg')]
     others = [path for folder in ('config', 'launch') for path in (ROOT / folder).iterdir()]
     state = digest(
         [
             environment,
-            *python,
+            *linked,
             *map(str, others),
             *(ROOT / name for name in names),
             *sorted(messages),

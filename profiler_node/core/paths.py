@@ -4,8 +4,9 @@ A path goes through every element of an array without an index: `poses.position.
 """
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from operator import attrgetter
 from typing import Any, Literal
@@ -16,39 +17,74 @@ from rosbags.interfaces.typing import FieldDesc
 from rosbags.typesys.base import normalize_fieldname
 from rosbags.typesys.store import Typestore
 
-Kind = Literal['number', 'string', 'time', 'message']
+from profiler_node.core.decode import type_of
 
-_SEGMENT = re.compile(r'(\w+?)((?:\[\d+\])?)')
+Kind = Literal['number', 'string', 'time', 'message']
+Read = Callable[[Any], Any]
+ReadAll = Callable[[Any], Sequence[Any]]
+Hop = tuple[str, int | None]
+"""An array on the way: its attribute, dotted, and which element of it, None for all."""
+
+_SEGMENT = re.compile(r'(\w+?)(?:\[([0-9]+)\])?')
 _TIMES = {'builtin_interfaces/msg/Time', 'builtin_interfaces/msg/Duration'}
-_STRINGS = {'string'}
-_UNREADABLE = {'wstring', 'wchar', 'float128', 'fixed'}
-_NS = 1e-9
+_HEADER = ('header', 'std_msgs/msg/Header')
 
 
 class PathError(ValueError):
-    """A path that a message type does not have."""
+    """A path that a message type does not have, or that leads to something else than needed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """Where a path ends.
 
-    kind: what is there; message_type: of a message, else ''. many: it is all elements of one or
-    several arrays. read: returns the value of a message, a list or an array where there are many,
-    None where an index is beyond the end; times are in seconds.
+    kind: what is there; message_type: of a message or a time, else ''. hops: the arrays on the way;
+    attribute: the rest of the way, dotted.
     """
 
     path: str
     kind: Kind
-    message_type: str
-    many: bool
-    read: Callable[[Any], Any]
+    message_type: str = ''
+    hops: tuple[Hop, ...] = ()
+    attribute: str = ''
+
+    @property
+    def many(self) -> bool:
+        """Whether it is all elements of one or several arrays."""
+        return any(index is None for _, index in self.hops)
+
+    @property
+    def plain(self) -> str:
+        """The attribute that is the value, '' where it takes more to read it."""
+        if self.kind == 'time':
+            return ''
+        if len(self.hops) == 1 and self.many:
+            return '' if self.attribute else self.hops[0][0]
+        return '' if self.hops else self.attribute
+
+    def reader(self) -> Read:
+        """Return what reads the value of a message.
+
+        That is a list or an array where there are many, and None where an index is beyond the end.
+        Times are in seconds.
+        """
+        if self.plain:
+            return attrgetter(self.plain)
+        take: Read = attrgetter(self.attribute) if self.attribute else _itself
+        if self.kind == 'time':
+            take = _seconds_of(take)
+        if not self.hops:
+            return take
+        items = _items_reader(self.hops)
+        if not self.many:
+            return lambda message: next(map(take, items(message)), None)
+        return items if take is _itself else lambda message: list(map(take, items(message)))
 
 
 def leaf_at(path: str, message_type: str, store: Typestore) -> Leaf:
-    """Return where path ends in messages of message_type. Raises PathError."""
-    leaf = Leaf('', 'message', message_type, many=False, read=lambda message: message)
-    for segment in filter(None, path.split('.')):
+    """Return where path ends in messages of message_type, '' in the message. Raises PathError."""
+    leaf = Leaf('', 'message', message_type)
+    for segment in path.split('.') if path else ():
         match = _SEGMENT.fullmatch(segment)
         if not match:
             raise PathError(f'{path!r} is no path: {segment!r}')
@@ -59,7 +95,7 @@ def leaf_at(path: str, message_type: str, store: Typestore) -> Leaf:
                 f'{path!r}: {leaf.message_type or leaf.kind} has no field {name!r}; '
                 f'it has {", ".join(fields) or "none"}'
             )
-        leaf = _step(leaf, name, fields[name], int(index[1:-1]) if index else None)
+        leaf = _step(leaf, name, fields[name], int(index) if index else None)
     return leaf
 
 
@@ -68,9 +104,9 @@ def leaves_of(message_type: str, store: Typestore) -> Iterator[Leaf]:
 
     The header at the top is left out: its stamp and frame are features of every message.
     """
-    root = Leaf('', 'message', message_type, many=False, read=lambda message: message)
+    root = Leaf('', 'message', message_type)
     for name, description in _fields(root, store):
-        if (name, description[1]) != ('header', 'std_msgs/msg/Header'):
+        if (name, description[1]) != _HEADER:
             yield from _leaves(_step(root, name, description, None), store)
 
 
@@ -83,88 +119,107 @@ def _leaves(leaf: Leaf, store: Typestore) -> Iterator[Leaf]:
 
 
 def _fields(leaf: Leaf, store: Typestore) -> list[tuple[str, FieldDesc]]:
-    """Return the fields of a message that can be read; none of anything else."""
-    if leaf.kind != 'message' or leaf.message_type not in store.fielddefs:
+    """Return the fields of a message or a time, none of anything else."""
+    if leaf.message_type not in store.fielddefs:
         return []
     fields = store.fielddefs[leaf.message_type][1]
-    return [
-        (name, description)
-        for name, description in fields
-        if not name.startswith('structure_needs_') and _base_of(description)[1] not in _UNREADABLE
-    ]
-
-
-def _base_of(description: FieldDesc) -> tuple[bool, str, bool]:
-    """Return whether description is of an array, the name of its type, and whether of a message."""
-    is_array = description[0] in {Nodetype.ARRAY, Nodetype.SEQUENCE}
-    inner: Any = description[1][0] if is_array else description
-    is_message = inner[0] == Nodetype.NAME
-    return is_array, str(inner[1] if is_message else inner[1][0]), is_message
+    return [(name, what) for name, what in fields if not name.startswith('structure_needs_')]
 
 
 def _step(leaf: Leaf, name: str, description: FieldDesc, index: int | None) -> Leaf:
     """Return where a field of leaf is, or one element of it."""
-    is_array, base, is_message = _base_of(description)
-    path = f'{leaf.path}.{name}'.lstrip('.')
+    is_array, base, is_message = type_of(description)
+    kind: Kind = 'message' if is_message else 'string' if base == 'string' else 'number'
+    below = replace(
+        leaf,
+        path=f'{leaf.path}.{name}'.lstrip('.'),
+        kind='time' if base in _TIMES else kind,
+        message_type=base if is_message else '',
+        attribute=f'{leaf.attribute}.{normalize_fieldname(name)}'.lstrip('.'),
+    )
     if index is not None:
-        if not is_array:
-            raise PathError(f'{path}[{index}]: {path} is no array')
-        path = f'{path}[{index}]'
-    kind: Kind = 'message' if is_message else 'string' if base in _STRINGS else 'number'
-    if base in _TIMES:
-        kind = 'time'
-    all_of_it = is_array and index is None
-    take = _taker(name, index)
-    if kind == 'time':
-        take = _seconds_taker(take, many=all_of_it)
-    read = _through_each(leaf.read, take, flatten=all_of_it) if leaf.many else _then(leaf, take)
-    message_type = base if kind == 'message' else ''
-    return Leaf(path, kind, message_type, leaf.many or all_of_it, read)
+        below = replace(below, path=f'{below.path}[{index}]')
+        _check_index(below.path, description, index)
+    if not is_array:
+        return below
+    return replace(below, hops=(*leaf.hops, (below.attribute, index)), attribute='')
 
 
-def _then(leaf: Leaf, take: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    if not leaf.path:
-        return take
-    before = leaf.read
+def _check_index(path: str, description: FieldDesc, index: int) -> None:
+    if description[0] not in {Nodetype.ARRAY, Nodetype.SEQUENCE}:
+        raise PathError(f'{path!r} is no array')
+    _, most = description[1]
+    if (most or description[0] == Nodetype.ARRAY) and index >= int(most):  # 0: no bound
+        raise PathError(f'{path!r}: there are at most {most} elements')
 
+
+def reader_of(leaves: Sequence[Leaf]) -> ReadAll:
+    """Return what reads the values of all leaves of a message, as Leaf.reader does of one."""
+    if len(leaves) > 1 and all(leaf.plain for leaf in leaves):
+        return attrgetter(*(leaf.plain for leaf in leaves))
+    if len(leaves) > 1 and leaves[0].many and len({leaf.hops for leaf in leaves}) == 1:
+        return _columns_reader(leaves)
+    readers = [leaf.reader() for leaf in leaves]
+    if len(readers) == 1:
+        (read,) = readers
+        return lambda message: (read(message),)
+    return lambda message: [read(message) for read in readers]
+
+
+def read_together(leaves: Mapping[str, Leaf]) -> list[tuple[list[str], ReadAll]]:
+    """Return the names of leaves that are read in one go, with what reads their values."""
+    groups: dict[Any, list[str]] = defaultdict(list)
+    for name, leaf in leaves.items():
+        groups['plain' if leaf.plain else leaf.hops].append(name)
+    return [(names, reader_of([leaves[name] for name in names])) for names in groups.values()]
+
+
+def _columns_reader(leaves: Sequence[Leaf]) -> ReadAll:
+    """Return what reads leaves that are fields of the same items."""
+    items = _items_reader(leaves[0].hops)
+    row = attrgetter(*(leaf.attribute for leaf in leaves))
+    times = [number for number, leaf in enumerate(leaves) if leaf.kind == 'time']
+
+    def read(message: Any) -> Sequence[Any]:
+        columns = list(zip(*map(row, items(message)), strict=True)) or [()] * len(leaves)
+        for number in times:
+            columns[number] = tuple(map(_seconds, columns[number]))
+        return columns
+
+    return read
+
+
+def _items_reader(hops: Sequence[Hop]) -> Read:
+    """Return what reads the elements at the end of hops, a list or an array."""
+    (attribute, index), *rest = hops
+    read = _part_reader(attribute, index)
+    for hop in rest:
+        read = _through_each(read, _part_reader(*hop))
+    return read
+
+
+def _part_reader(attribute: str, index: int | None) -> Read:
+    get = attrgetter(attribute)
+    return get if index is None else lambda message: get(message)[index : index + 1]
+
+
+def _through_each(before: Read, take: Read) -> Read:
     def read(message: Any) -> Any:
-        value = before(message)
-        return None if value is None else take(value)
+        arrays = list(map(take, before(message)))
+        if arrays and isinstance(arrays[0], np.ndarray):
+            return np.concatenate(arrays)
+        return list(chain.from_iterable(arrays))
 
     return read
 
 
-def _taker(name: str, index: int | None) -> Callable[[Any], Any]:
-    field: Callable[[Any], Any] = attrgetter(normalize_fieldname(name))
-    if index is None:
-        return field
-
-    def element(message: Any) -> Any:
-        values = field(message)
-        return values[index] if index < len(values) else None
-
-    return element
+def _seconds_of(take: Read) -> Read:
+    return lambda message: _seconds(take(message))
 
 
-def _seconds_taker(take: Callable[[Any], Any], *, many: bool) -> Callable[[Any], Any]:
-    def seconds(message: Any) -> Any:
-        value = take(message)
-        if value is None:
-            return None
-        return [t.sec + t.nanosec * _NS for t in value] if many else value.sec + value.nanosec * _NS
-
-    return seconds
+def _seconds(time: Any) -> float:
+    return float(time.sec + time.nanosec * 1e-9)
 
 
-def _through_each(
-    before: Callable[[Any], Any], take: Callable[[Any], Any], *, flatten: bool
-) -> Callable[[Any], Any]:
-    def read(message: Any) -> Any:
-        taken = [value for item in before(message) if (value := take(item)) is not None]
-        if not flatten:
-            return taken
-        if taken and isinstance(taken[0], np.ndarray):
-            return np.concatenate(taken)
-        return list(chain.from_iterable(taken))
-
-    return read
+def _itself(value: Any) -> Any:
+    return value

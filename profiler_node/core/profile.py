@@ -34,8 +34,9 @@ class ProfileError(ValueError):
 
 
 def unit_of(name: str) -> str:
-    """Return the unit that a feature's name ends in, '' for none."""
-    return _UNITS.get(name.rpartition('_')[2], '') if '_' in name else ''
+    """Return the unit that a feature's name ends in, '' for none; a label in it has none."""
+    _, underscore, suffix = name.rpartition('_')
+    return _UNITS.get(suffix, '') if underscore and name.count('/') == 1 else ''
 
 
 @dataclass(frozen=True, slots=True)

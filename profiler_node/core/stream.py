@@ -17,6 +17,7 @@ from profiler_node.core.extract.fields import MOST_LEAVES, FieldsExtractor
 from profiler_node.core.extract.points import PointsExtractor
 from profiler_node.core.extract.scan import ScanExtractor
 from profiler_node.core.observation import Observation
+from profiler_node.core.paths import PathError
 from profiler_node.core.pixels.encodings import ToBgr, bgr_of
 from profiler_node.core.profile import Profile, Source
 from profiler_node.core.windows import Message, Windows
@@ -56,19 +57,26 @@ SENSORS: dict[str, Callable[[Sensing], Extract]] = {
 """What makes an extractor for a stream, by message type; other types are taken by their fields."""
 
 
-def extractor_for(message_type: str, sensing: Sensing) -> Extract:
-    """Return what extracts the features of messages of this type.
+def extractor_for(message_type: str, sensing: Sensing) -> tuple[Extract, str]:
+    """Return what extracts the features of messages of this type, and what there is to say of it.
 
-    Raises PathError for a field that the type does not have, and UnknownTypeError.
+    Raises PathError for a configured field that the type does not have, and UnknownTypeError.
     """
-    config, store = sensing.config, sensing.store
-    if config.field_paths or config.kind == 'fields':
-        return FieldsExtractor(message_type, store, config.field_paths)
-    if mapping := sensing.mappings.get(message_type):
-        return DetectionsExtractor(message_type, store, mapping)
-    if message_type in SENSORS and _is_standard(message_type, store):
-        return SENSORS[message_type](sensing)
-    return FieldsExtractor(message_type, store)
+    config, store, problem = sensing.config, sensing.store, ''
+    if not config.field_paths and config.kind != 'fields':
+        if mapping := sensing.mappings.get(message_type):
+            try:
+                return DetectionsExtractor(message_type, store, mapping), ''
+            except PathError as error:
+                problem = f'its detections are elsewhere, so it is taken field by field: {error}'
+        elif message_type in SENSORS:
+            if _is_standard(message_type, store):
+                return SENSORS[message_type](sensing), ''
+            problem = f'this is not the {message_type} of ROS, so it is taken field by field'
+    fields = FieldsExtractor(message_type, store, config.field_paths)
+    if fields.left_out:
+        problem = f'only the first {MOST_LEAVES} fields are profiled; name those you want'
+    return fields, problem
 
 
 def _is_standard(message_type: str, store: Typestore) -> bool:
@@ -103,8 +111,8 @@ class Stream:
     """Profiles the messages of one topic.
 
     source: what the profiles are labelled with. epoch: the first epoch. problem: why messages
-    cannot be decoded, or that some of their fields are left out; '' if all is well. Raises
-    PathError for a field that the message type does not have.
+    cannot be decoded or are not taken for what their type says; '' if all is well. Raises PathError
+    for a configured field that the message type does not have.
     """
 
     def __init__(
@@ -126,9 +134,7 @@ class Stream:
             self.problem = str(error)
             self._decode = _unknown(error)
             return
-        self._extract = extractor_for(source.message_type, sensing)
-        if getattr(self._extract, 'left_out', False):
-            self.problem = f'only the first {MOST_LEAVES} fields are profiled; name those you want'
+        self._extract, self.problem = extractor_for(source.message_type, sensing)
         self._read_stamp = _stamp_reader(source.message_type, sensing.store)
 
     def update(

@@ -105,6 +105,7 @@ def test_very_many_labels_take_bounded_space():
         ('image/red', ''),
         ('image/red_mean', ''),
         ('message/latency_s', 's'),
+        ('detections/count/lane_m', ''),
     ],
 )
 def test_the_unit_is_in_the_name(name, unit):

@@ -4,6 +4,7 @@ import pytest
 
 from profiler_node.core.config import SketchConfig, StreamConfig, WindowConfig
 from profiler_node.core.decode import NO_TYPES, store_of
+from profiler_node.core.extract.detections import DetectionMapping
 from profiler_node.core.paths import PathError
 from profiler_node.core.profile import Source
 from profiler_node.core.stream import Sensing, Stream
@@ -112,3 +113,13 @@ def test_more_fields_than_are_profiled_are_said():
     text = '\n'.join(f'float32 f{index}' for index in range(257))
     stream = make('my_msgs/msg/Wide', store=store_of({'my_msgs/msg/Wide': text}))
     assert 'only the first 256 fields' in stream.problem
+
+
+@pytest.mark.parametrize('message_type', ['sensor_msgs/msg/Image', 'vision_msgs/msg/Detection2D'])
+def test_a_type_of_another_layout_than_is_known_is_taken_field_by_field(serialized, message_type):
+    store = store_of({message_type: 'float32 brightness'})
+    mappings = {'vision_msgs/msg/Detection2D': DetectionMapping(items='detections')}
+    stream = make(message_type, store=store, mappings=mappings)
+    assert 'field by field' in stream.problem
+    profile = profile_of(stream, serialized(message_type, store=store, brightness=3.0))
+    assert profile.features['field/brightness'].moments.mean == 3.0

@@ -3,6 +3,7 @@
 import pytest
 
 pytest.importorskip('edge_profiler', reason='needs ROS 2 and the package built with colcon')
+pytest.importorskip('vision_msgs', reason='needs vision_msgs')
 
 import numpy as np
 import yaml
@@ -70,7 +71,8 @@ def test_recordings_of_all_sensors_give_the_numbers_of_the_bags(
 ):
     names = [topic.lstrip('/') for _, *topics in RECORDINGS.values() for topic in topics]
     bags = {name: recording(name) for name in RECORDINGS}
-    node = profiler(streams=names, stream={name: {'topic': f'/{name}'} for name in names})
+    topics = {name: {'topic': f'/{name}'} for name in names}
+    node = profiler(streams=names, stream=topics, queue_depth=100)
     players = [
         run('player', bags[name], '--rate', rate, '--expect', *topics)
         for name, (rate, *topics) in RECORDINGS.items()

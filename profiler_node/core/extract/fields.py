@@ -1,7 +1,7 @@
 """The `field/` features: the leaves of any message type."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -10,7 +10,14 @@ from rosbags.typesys.store import Typestore
 
 from profiler_node.core.elements import elements
 from profiler_node.core.observation import Observation, Value
-from profiler_node.core.paths import Leaf, PathError, leaf_at, leaves_of
+from profiler_node.core.paths import (
+    Leaf,
+    PathError,
+    leaf_at,
+    leaves_of,
+    read_together,
+    reader_of,
+)
 
 MOST_LEAVES = 256
 _CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
@@ -24,29 +31,40 @@ class FieldsExtractor:
     """
 
     def __init__(self, message_type: str, store: Typestore, paths: Sequence[str] = ()) -> None:
+        self.left_out = False
         if paths:
-            leaves = {name: leaf_at(path, message_type, store) for name, path in map(_named, paths)}
-            if len(leaves) < len(paths) or len(leaves) > MOST_LEAVES:
-                raise PathError(f'fields are {list(paths)}: at most {MOST_LEAVES}, each name once')
-            for leaf in leaves.values():
-                if leaf.kind == 'message':
-                    raise PathError(f'{leaf.path!r} is a {leaf.message_type}, not a value')
+            leaves = _given(paths, message_type, store)
         else:
             found = list(islice(leaves_of(message_type, store), MOST_LEAVES + 1))
+            self.left_out = len(found) > MOST_LEAVES
             leaves = {leaf.path: leaf for leaf in found[:MOST_LEAVES]}
-        self.left_out = not paths and len(found) > MOST_LEAVES
-        self._leaves = [(f'field/{name}', leaf) for name, leaf in leaves.items()]
-        self._is_calibration = message_type == _CAMERA_INFO and not paths
+        self._groups = [
+            ([(f'field/{name}', _converter(leaves[name])) for name in names], read)
+            for names, read in read_together(leaves)
+        ]
+        is_calibration = message_type == _CAMERA_INFO and not paths
+        self._read_calibration = reader_of(list(leaves.values())) if is_calibration else None
 
     def __call__(self, message: Any, observation: Observation) -> None:
         """Add the features of message."""
-        found = {}
-        for name, leaf in self._leaves:
-            if (value := leaf.read(message)) is not None:
-                observation[name] = _value(leaf, value)
-                found[name] = value
-        if self._is_calibration:
-            observation['field/calibration'] = _fingerprint(found)
+        for features, read in self._groups:
+            for (name, convert), value in zip(features, read(message), strict=True):
+                if value is not None:
+                    observation[name] = convert(value)
+        if self._read_calibration is not None:
+            observation['field/calibration'] = _fingerprint(self._read_calibration(message))
+
+
+def _given(paths: Sequence[str], message_type: str, store: Typestore) -> dict[str, Leaf]:
+    """Return the leaves that are asked for by name. Raises PathError."""
+    named = [_named(path) for path in paths]
+    if len(dict(named)) < len(named) or len(named) > MOST_LEAVES:
+        raise PathError(f'fields are {list(paths)}: at most {MOST_LEAVES}, each name once')
+    leaves = {name: leaf_at(path, message_type, store) for name, path in named}
+    for name, leaf in leaves.items():
+        if leaf.kind == 'message' or not name:
+            raise PathError(f'fields: {name}={leaf.path} of {message_type} is no value with a name')
+    return leaves
 
 
 def _named(path: str) -> tuple[str, str]:
@@ -54,15 +72,19 @@ def _named(path: str) -> tuple[str, str]:
     return (name.strip(), rest.strip()) if equals else (path.strip(), path.strip())
 
 
-def _value(leaf: Leaf, value: Any) -> Value:
+def _converter(leaf: Leaf) -> Callable[[Any], Value]:
     if leaf.kind == 'string':
-        return tuple(value) if leaf.many else str(value)
-    return elements(np.asarray(value)) if leaf.many else float(value)
+        return tuple if leaf.many else str
+    return _elements if leaf.many else float
 
 
-def _fingerprint(values: dict[str, Any]) -> str:
-    """Return a hash of all values, equal for equal calibrations whatever their stamps."""
-    digest = hashlib.sha256()
-    for name, value in values.items():
-        digest.update(f'{name}={np.asarray(value).tolist()};'.encode('utf-8', 'replace'))
-    return digest.hexdigest()[:16]
+def _elements(values: Any) -> Value:
+    return elements(values if isinstance(values, np.ndarray) else np.array(values, np.float64))
+
+
+def _fingerprint(values: Iterable[Any]) -> str:
+    """Return a hash of numbers, arrays and strings, equal for equal ones."""
+    with np.errstate(invalid='ignore'):  # signaling NaN
+        # -0.0 becomes 0.0.
+        parts = [(v + 0.0).tobytes() if isinstance(v, np.ndarray) else v for v in values]
+    return hashlib.sha256(repr(parts).encode('utf-8', 'replace')).hexdigest()[:16]
