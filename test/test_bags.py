@@ -95,25 +95,37 @@ def test_the_stamps_point_to_the_frames_with_the_extremes(whole, bag, frames):
     assert gray.max_stamp_ns == stamps[int(frames.max(axis=(1, 2)).argmax())]
 
 
-def test_windows_merged_equal_the_whole(whole, bag):
-    parts = list(profile_bag(bag, [CAMERA], window=WindowConfig(length_s=1.0)))
-    assert len(parts) == 3
+@pytest.mark.parametrize(
+    ('name', 'topic', 'length_s'),
+    [
+        ('euroc_camera_imu', CAMERA, 1.0),
+        ('euroc_camera_imu', '/imu0', 0.5),
+        ('kinect_rgbd', '/camera/depth/image_rect', 4.0),
+        ('lidar_sweeps', '/lidar/points', 0.5),
+        ('scan_hokuyo_2010', '/scan', 5.0),
+        ('voc_detections', '/detections', 2.0),
+    ],
+)
+def test_windows_merged_equal_the_whole(recording, name, topic, length_s):
+    (whole,) = profile_bag(recording(name), [topic])
+    parts = list(profile_bag(recording(name), [topic], window=WindowConfig(length_s)))
+    assert len(parts) > 2
     merged = parts[0].merged(*parts[1:])
     assert merged.counters.seen == whole.counters.seen
     assert merged.features.keys() == whole.features.keys()
-    for name, feature in whole.features.items():
-        other = merged.features[name]
+    for feature_name, feature in whole.features.items():
+        other = merged.features[feature_name]
         if feature.kind == 'categorical':
             assert (other.count, other.top(9)) == (feature.count, feature.top(9))
             continue
         ours, theirs = other.moments, feature.moments
-        assert (ours.count, ours.min, ours.max) == (theirs.count, theirs.min, theirs.max), name
-        assert (ours.min_stamp_ns, ours.max_stamp_ns) == (
-            theirs.min_stamp_ns,
-            theirs.max_stamp_ns,
-        ), name
-        assert ours.mean == pytest.approx(theirs.mean, rel=1e-13), name
-        assert ours.m2 == pytest.approx(theirs.m2, rel=1e-9, abs=1e-15), name
+        assert (ours.count, ours.min, ours.max) == (theirs.count, theirs.min, theirs.max)
+        assert ours.max_stamp_ns == theirs.max_stamp_ns, feature_name
+        if not feature_name.startswith('detections/count/'):  # of a 0 that was not said
+            assert ours.min_stamp_ns == theirs.min_stamp_ns, feature_name
+        largest = max(abs(theirs.min), abs(theirs.max))
+        assert ours.mean == pytest.approx(theirs.mean, rel=1e-12, abs=1e-14 * largest)
+        assert ours.m2 == pytest.approx(theirs.m2, rel=1e-9, abs=1e-15), feature_name
 
 
 def test_two_runs_over_half_the_recording_merge_to_the_whole(whole, bag):

@@ -16,6 +16,8 @@ from profiler_node.core import sketches
 from profiler_node.core.moments import Moments
 
 NumericKind = Literal['scalar', 'elements']
+OTHER = 'other'  # what all labels are counted as that are too many to count each
+_COUNT = 'detections/count'
 VARIOUS = '*'  # stands for an attribute in which merged profiles differ
 
 _UNITS = {
@@ -62,6 +64,12 @@ class NumericFeature:
         """
         low, high = self.moments.min, self.moments.max
         return [min(max(value, low), high) for value in sketches.quantiles(self.kll, ranks)]
+
+    def as_zeros(self) -> 'NumericFeature':
+        """Return a feature of as many values, all 0."""
+        count, stamp_ns = self.moments.count, self.moments.min_stamp_ns
+        moments = Moments(count, min_stamp_ns=stamp_ns, max_stamp_ns=stamp_ns)
+        return NumericFeature(self.kind, moments, sketches.zeros_like(self.kll))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +190,18 @@ class Profile:
             source.robot_id, source.stream, source.segment, self.epoch, self.window_start_ns
         )
 
+    def feature(self, name: str) -> Feature | None:
+        """Return a feature, None where there is none.
+
+        detections/count/<label> is 0 in all messages if no such label was seen in the window,
+        unless there were too many labels to count each.
+        """
+        count = self.features.get(_COUNT)
+        seen = name in self.features or not name.startswith(f'{_COUNT}/')
+        if seen or f'{_COUNT}/{OTHER}' in self.features or not isinstance(count, NumericFeature):
+            return self.features.get(name)
+        return count.as_zeros()
+
     def with_features(self, names: Iterable[str]) -> 'Profile':
         """Return this profile with the features of these names alone."""
         return replace(self, features=MappingProxyType({n: self.features[n] for n in names}))
@@ -189,8 +209,9 @@ class Profile:
     def merged(self, *others: 'Profile') -> 'Profile':
         """Return one profile of all the data behind this and others, leaving them as they are.
 
-        The window becomes the span of all of them, the epoch the smallest. Raises ProfileError
-        where a feature is of one kind here and of another there.
+        The window becomes the span of all of them, the epoch the smallest. A label of which one has
+        no count was in none of its messages. Raises ProfileError where a feature is of one kind
+        here and of another there.
         """
         every = (self, *others)
         names = sorted({name for profile in every for name in profile.features})
@@ -202,9 +223,7 @@ class Profile:
             counters=reduce(Counters.merged, (profile.counters for profile in every)),
             features=MappingProxyType(
                 {
-                    name: _merge_feature(
-                        name, [p.features[name] for p in every if name in p.features]
-                    )
+                    name: _merge_feature(name, [f for p in every if (f := p.feature(name))])
                     for name in names
                 }
             ),

@@ -137,6 +137,15 @@ def merge_quantiles(sketches: Sequence[bytes]) -> bytes:
     return bytes(merged.serialize())
 
 
+def zeros_like(sketch: bytes) -> bytes:
+    """Return a KLL sketch of as many values as sketch has, all 0."""
+    kll = _kll(sketch)
+    zeros = QuantileSketch(kll.k)
+    if not kll.is_empty():
+        zeros.update_weighted(np.zeros(1, np.float32), np.array([kll.n]))
+    return zeros.to_bytes()
+
+
 def quantiles(sketch: bytes, ranks: Sequence[float]) -> list[float]:
     """Return the smallest values whose rank is at least each of ranks; [] for an empty sketch."""
     kll = _kll(sketch)

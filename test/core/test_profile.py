@@ -45,6 +45,24 @@ def test_merged_has_the_data_of_all_and_leaves_them_alone():
     assert again.features['a/x'].quantiles([0.1, 0.5, 0.9]) == [1.0, 2.0, 6.0]
 
 
+def test_a_label_that_a_window_does_not_mention_was_in_none_of_its_messages():
+    first = make(0, {'detections/count': scalar(3.0, 5.0)})
+    second = make(60, {'detections/count': scalar(1.0), 'detections/count/cat': scalar(1.0)})
+    for merged in (first.merged(second), second.merged(first)):
+        cats = merged.features['detections/count/cat']
+        assert (cats.moments.count, cats.moments.mean, cats.moments.max) == (3, 1 / 3, 1.0)
+        assert cats.quantiles([0.5, 1.0]) == [0.0, 1.0]
+        assert cats.moments.m2 == pytest.approx(2 / 3)
+
+
+def test_of_a_label_that_may_be_among_the_others_nothing_is_made_up():
+    full = {'detections/count': scalar(3.0), 'detections/count/other': scalar(3.0)}
+    second = make(60, {'detections/count': scalar(1.0), 'detections/count/cat': scalar(1.0)})
+    merged = make(0, full).merged(second)
+    assert merged.features['detections/count/cat'].moments.count == 1
+    assert merged.features['detections/count/other'].moments.count == 2
+
+
 def test_what_differs_between_robots_becomes_a_star():
     other = Source('r2', 'image', '/image', 'sensor_msgs/msg/Image', {'firmware': '2', 'site': 'a'})
     merged = make(0, {}).merged(make(0, {}, other))

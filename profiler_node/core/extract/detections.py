@@ -24,9 +24,10 @@ from profiler_node.core.extract.fitting import MessageFields, Paths
 from profiler_node.core.names import name_of, text_of
 from profiler_node.core.observation import Observation, Tally
 from profiler_node.core.paths import Leaf, Read, reader_of
+from profiler_node.core.profile import OTHER
 
 MOST_LABELS = 32
-OTHER, NO_LABEL = 'other', 'none'
+NO_LABEL = 'none'
 
 
 @dataclass(frozen=True)
