@@ -1,7 +1,8 @@
 """Recordings and messages for all tests."""
 
+import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,20 @@ def recording() -> Callable[[str], Path]:
         return folder / name
 
     return find
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """What the package logs. Not by caplog: launch, where it is loaded, stops propagation."""
+    messages: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())
+    names = [name for name in logging.root.manager.loggerDict if name.startswith('profiler_node.')]
+    for name in names:
+        logging.getLogger(name).addHandler(handler)
+    yield messages
+    for name in names:
+        logging.getLogger(name).removeHandler(handler)
 
 
 @pytest.fixture(scope='session')

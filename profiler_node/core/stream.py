@@ -142,7 +142,7 @@ class Stream:
     ) -> list[Profile]:
         """Add one serialized message, received at receive_ns, and return the profiles it closed.
 
-        segment: the part of the stream that it belongs to. lost: how many before it were published
+        receive_ns: 0 where it is not known, as before simulated time begins. segment: the part of the stream that it belongs to. lost: how many before it were published
         and not received; None: not known, to be told from the stamps. A bad message is counted and
         never raises. The data must not change afterwards: the extractor may keep a view of it until
         the next message.
@@ -160,8 +160,9 @@ class Stream:
             stamp_ns = stamp.sec * NS_PER_S + stamp.nanosec
             if header := getattr(message, 'header', None):
                 observation['message/frame_id'] = header.frame_id
-        latency_ns = receive_ns - stamp_ns
-        if stamp_ns:
+        known = bool(stamp_ns and receive_ns)
+        latency_ns = receive_ns - stamp_ns if known else 0
+        if known:
             observation['message/latency_s'] = latency_ns / NS_PER_S
         reason = ''
         try:
@@ -176,7 +177,6 @@ class Stream:
                 segment=segment,
                 lost=lost,
                 zero_stamp=self._read_stamp is not None and not stamp_ns,
-                foreign_stamp=bool(stamp_ns)
-                and not _EARLIEST_LATENCY_NS <= latency_ns <= _LATEST_LATENCY_NS,
+                foreign_stamp=not _EARLIEST_LATENCY_NS <= latency_ns <= _LATEST_LATENCY_NS,
             )
         )

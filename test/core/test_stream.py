@@ -62,6 +62,14 @@ def test_latency_is_signed_and_says_when_the_clock_is_another(twist, ahead_s, fo
     assert latency.mean == pytest.approx(-ahead_s, rel=1e-9)
 
 
+def test_before_simulated_time_begins_there_is_no_latency(twist):
+    stream = make()
+    assert stream.update(twist(RECEIVED), receive_ns=0) == []
+    (profile,) = stream.windows.close()
+    assert profile.counters.foreign_stamps == 0
+    assert 'message/latency_s' not in profile.features
+
+
 def test_messages_without_a_stamp_are_taken_at_the_receive_time(serialized):
     profile = profile_of(make(FLOAT), serialized(FLOAT, data=3.0))
     assert profile.counters.zero_stamps == 0
