@@ -14,14 +14,15 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-STREAMS = ('image', 'depth', 'points', 'scan', 'detections')
+from profiler_node.core.config import ZERO_CONFIGURATION
+
 CONFIG = Path(get_package_share_directory('edge_profiler')) / 'config'
 
 ARGUMENTS = {
     'config_file': (str(CONFIG / 'profiler.yaml'), 'parameters of the profiler'),
     'bridge_config_file': (str(CONFIG / 'bridge.yaml'), 'parameters of the bridge'),
     'namespace': ('', 'namespace of both nodes; relative topics follow it'),
-    **{name: (name, f'topic of the stream {name}') for name in STREAMS},
+    **{name: (name, f'topic of the stream {name}') for name in ZERO_CONFIGURATION},
     'robot_id': ('', 'name of this robot; empty: as in config_file'),
     'use_sim_time': ('false', 'true: follow /clock, as for a bag that is played'),
     'bridge': ('true', 'false: publish profiles, but do not store or upload them'),
@@ -47,7 +48,7 @@ def nodes(context):
         name='profiler',
         namespace=given['namespace'],
         parameters=[given['config_file'], sim_time | override('robot_id')],
-        remappings=[(name, given[name]) for name in STREAMS if given[name] != name],
+        remappings=[(name, given[name]) for name in ZERO_CONFIGURATION if given[name] != name],
         output='screen',
     )
     bridge = Node(

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from rosbags.interfaces import Connection, MessageDefinitionFormat
@@ -10,13 +10,18 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys.store import Typestore
 
 from profiler_node.core.config import SegmentConfig, SketchConfig, StreamConfig, WindowConfig
-from profiler_node.core.decode import NO_TYPES, UnknownTypeError, store_of
-from profiler_node.core.errors import DecodeError
+from profiler_node.core.decode import (
+    NO_TYPES,
+    UnknownTypeError,
+    store_with,
+    types_in,
+    types_in_idl,
+)
 from profiler_node.core.profile import Profile, Source
 from profiler_node.core.segments import Segments
-from profiler_node.core.stream import Sensing, Stream
+from profiler_node.core.stream import Sensing, Stream, type_to_profile
 from profiler_node.definitions import installed_store
-from profiler_node.feed import feed
+from profiler_node.feed import change_segment, feed
 from profiler_node.mappings import all_mappings
 
 _IDL_FILE = '=' * 80 + '\nIDL: '
@@ -44,68 +49,81 @@ def profile_bag(  # noqa: PLR0913 (what the parameters of the node say)
     recording.
     """
     configs, segment = streams or {}, segment or SegmentConfig()
-    mappings = all_mappings(detections_file)
+    sensing = Sensing(mappings=all_mappings(detections_file))
     with Reader(path) as reader:
-        _check_topics(reader, {*topics, *configs, segment.topic} - {''})
+        connections = _by_topic(reader)
+        wanted = {*topics, *configs, segment.topic} - {''}
+        if missing := wanted - connections.keys():
+            raise ValueError(f'{path} has no topic {", ".join(sorted(missing))}')
         made = {}
-        for connection in reader.connections:
-            if not topics or connection.topic in topics:
-                config = configs.get(connection.topic, StreamConfig())
-                stream = Stream(
-                    Source('', connection.topic.lstrip('/'), connection.topic, connection.msgtype),
-                    window or WindowConfig(),
-                    sketch or SketchConfig(),
-                    Sensing(config, _store_of(connection), mappings),
-                )
-                if stream.problem:
-                    _log.warning('%s: %s', connection.topic, stream.problem)
-                made[connection.topic, connection.msgtype] = stream
-        segments = _segments_of(reader, segment)
-        read = [c for c in reader.connections if c.topic in {*topics, segment.topic} or not topics]
+        for topic in sorted(set(topics) or connections):
+            topic_sensing = replace(sensing, config=configs.get(topic, StreamConfig()))
+            connection = _chosen(connections[topic], topic_sensing)
+            made[topic] = Stream(
+                Source('', topic.lstrip('/'), topic, connection.msgtype),
+                window or WindowConfig(),
+                sketch or SketchConfig(),
+                replace(topic_sensing, store=_store_of(connection)),
+            )
+            if made[topic].problem:
+                _log.warning('%s: %s', topic, made[topic].problem)
+        segments = None
+        if segment.topic:
+            splitting = next(iter(connections[segment.topic].values()))
+            segments = Segments(splitting.msgtype, _store_of(splitting), segment)
+        read = [c for c in reader.connections if c.topic in {*made, segment.topic}]
         # The reader would take no connections for all of them.
         for connection, log_ns, data in reader.messages(read) if read else ():
             if segments and connection.topic == segment.topic:
-                _change_segment(segments, memoryview(data))
-            if fed := made.get((connection.topic, connection.msgtype)):
+                change_segment(segments, memoryview(data))
+            stream = made.get(connection.topic)
+            if stream and connection.msgtype == stream.source.message_type:
                 current = segments.current if segments else ''
-                yield from feed(fed, memoryview(data), log_ns, current)
-        for key in sorted(made):
-            yield from made[key].windows.close()
+                yield from feed(stream, memoryview(data), log_ns, current)
+        for stream in made.values():
+            yield from stream.windows.close()
 
 
-def _check_topics(reader: Reader, wanted: set[str]) -> None:
-    if missing := wanted - {connection.topic for connection in reader.connections}:
-        raise ValueError(f'{reader.path} has no topic {", ".join(sorted(missing))}')
-
-
-def _segments_of(reader: Reader, config: SegmentConfig) -> Segments | None:
+def _by_topic(reader: Reader) -> dict[str, dict[str, Connection]]:
+    """Return a connection for each topic and message type."""
+    connections: dict[str, dict[str, Connection]] = {}
     for connection in reader.connections:
-        if connection.topic == config.topic:
-            return Segments(connection.msgtype, _store_of(connection), config)
-    return None
+        connections.setdefault(connection.topic, {})[connection.msgtype] = connection
+    return connections
 
 
-def _change_segment(segments: Segments, data: memoryview) -> None:
-    try:
-        segments.update(data)
-    except DecodeError as error:
-        _log.warning('the segment stays %r: %s', segments.current, error)
+def _chosen(connections: Mapping[str, Connection], sensing: Sensing) -> Connection:
+    """Return the connection of a topic that is to be profiled; connections: by message type."""
+    chosen = connections[type_to_profile(connections, sensing)]
+    if others := connections.keys() - {chosen.msgtype}:
+        text = '%s: profiling %s, not %s'
+        _log.warning(text, chosen.topic, chosen.msgtype, ', '.join(sorted(others)))
+    return chosen
 
 
 def _store_of(connection: Connection) -> Typestore:
     """Return the definitions that came with the messages, or else those that are installed."""
-    for read in (_recorded_store, lambda connection: installed_store(connection.msgtype)):
-        with suppress(UnknownTypeError):
-            return read(connection)
-    return NO_TYPES
+    try:
+        return _recorded_store(connection)
+    except UnknownTypeError as error:
+        problem = error
+    try:
+        return installed_store(connection.msgtype)
+    except UnknownTypeError:
+        _log.warning('%s: %s', connection.topic, problem)
+        return NO_TYPES
 
 
 def _recorded_store(connection: Connection) -> Typestore:
-    definition = connection.msgdef
+    """Return the definitions that came with the messages. Raises UnknownTypeError."""
+    definition, types = connection.msgdef, {}
     if definition.format == MessageDefinitionFormat.MSG:
-        return store_of({connection.msgtype: definition.data})
-    if definition.format == MessageDefinitionFormat.IDL:
+        types = types_in(connection.msgtype, definition.data)
+    elif definition.format == MessageDefinitionFormat.IDL:
         first, *files = definition.data.split(_IDL_FILE)
-        texts = [file.partition('\n')[2] for file in files]  # after the line that names the type
-        return store_of({}, [first, *texts] if first else texts)
-    raise UnknownTypeError(f'{connection.msgtype}: the recording has no definition of it')
+        # Each begins with a line that names the type.
+        for text in filter(None, [first, *(file.partition('\n')[2] for file in files)]):
+            types |= types_in_idl(connection.msgtype, text)
+    else:
+        raise UnknownTypeError(f'the recording has no definition of {connection.msgtype}')
+    return store_with(types)

@@ -1,13 +1,18 @@
 """Messages into a stream, with what that costs: the one way in, live and from a recording."""
 
+import logging
 import resource
 import sys
 import time
 
+from profiler_node.core.errors import DecodeError
 from profiler_node.core.profile import Profile
+from profiler_node.core.segments import Segments
 from profiler_node.core.stream import Stream
 
 _RSS_UNIT = 1 if sys.platform == 'darwin' else 1024
+
+_log = logging.getLogger(__name__)
 
 
 def feed(
@@ -22,3 +27,11 @@ def feed(
     peak_rss_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
     stream.windows.count_cost(time.thread_time_ns() - before_ns, peak_rss_bytes)
     return profiles
+
+
+def change_segment(segments: Segments, data: memoryview) -> None:
+    """Take the segment from one serialized message; it stays where that cannot be read."""
+    try:
+        segments.update(data)
+    except DecodeError as error:
+        _log.warning('the segment stays %r: %s', segments.current, error)

@@ -1,6 +1,5 @@
 """Detection mappings out of YAML files."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -8,10 +7,10 @@ from typing import Any
 
 import yaml
 
+from profiler_node.core.config import MESSAGE_TYPE
 from profiler_node.core.extract.detections import DetectionMapping
 
 SHIPPED = Path(__file__).with_name('detections.yaml')
-_TYPE = re.compile(r'[a-z]\w*/msg/[A-Z]\w*', re.ASCII)
 _NAMES = {entry.name for entry in fields(DetectionMapping)}
 _HYPOTHESIS = {'hypotheses', 'hypothesis_label', 'hypothesis_score'}
 
@@ -41,7 +40,7 @@ def all_mappings(path: str = '') -> Mapping[str, DetectionMapping]:
 
 
 def _mapping(where: str, name: Any, entry: Any) -> DetectionMapping:
-    if not isinstance(name, str) or not _TYPE.fullmatch(name):
+    if not isinstance(name, str) or not MESSAGE_TYPE.fullmatch(name):
         raise MappingError(f'{where} is no message type, as vision_msgs/msg/Detection2DArray is')
     if not isinstance(entry, dict) or not entry:
         raise MappingError(f'{where}: must have keys such as items and label')

@@ -29,6 +29,7 @@ MEMORY_BYTES = 500_000_000  # that all streams and messages may take together
 CPU_S = 5.0  # that one message may take
 LARGE_BYTES = 100_000  # larger ones get a tenth of the turns
 NASTY = np.array([0, 1, 2**31 - 1, 2**31, 2**32 - 1, 0x7F800000, 0x7FC00000, 2**16], '<u4')
+MAPPINGS = all_mappings()
 RECORDINGS = (
     'euroc_camera_imu',
     'kinect_rgbd',
@@ -51,7 +52,7 @@ class Sample:
     store: object = STORE
 
     def stream(self):
-        sensing = Sensing(self.config, self.store, all_mappings())
+        sensing = Sensing(self.config, self.store, MAPPINGS)
         source = Source('robot', 'stream', '/topic', self.message_type)
         return Stream(source, WindowConfig(), SketchConfig(), sensing)
 

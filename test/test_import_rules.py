@@ -39,7 +39,16 @@ OWNERS = {
 }
 # All that the core may use: no ROS, file, socket, thread or clock.
 PURE = {
-    *('array', 'collections', 'contextlib', 'dataclasses', 'functools', 'hashlib', 'itertools'),
+    *(
+        'array',
+        'collections',
+        'contextlib',
+        'copy',
+        'dataclasses',
+        'functools',
+        'hashlib',
+        'itertools',
+    ),
     *('math', 'operator', 're', 'statistics', 'struct', 'types', 'typing'),
     *('cv2', 'datasketches', 'numpy', 'rosbags'),
 }

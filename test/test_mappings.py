@@ -84,7 +84,7 @@ def test_a_file_in_the_home_folder(file, monkeypatch):
         ('a: b: c', 'mapping values are not allowed'),
         ('? [a]\n: b', 'unhashable'),
         ('!!python/object:os.system {}', 'could not determine a constructor'),
-        pytest.param('[' * 1500, 'recursion', id='deeply nested'),
+        pytest.param('[' * 500, 'recursion', id='deeply nested'),
         ('Boxes: {items: boxes}', 'Boxes is no message type'),
         ('box_msgs/Boxes: {items: boxes}', 'box_msgs/Boxes is no message type'),
         ('7: {items: boxes}', '7 is no message type'),

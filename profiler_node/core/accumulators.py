@@ -2,7 +2,6 @@
 
 from array import array
 from collections import Counter
-from dataclasses import replace
 from itertools import repeat
 from typing import Any, Protocol
 
@@ -75,8 +74,8 @@ class NumericAccumulator:
     def add_zeros(self, count: int, stamp_ns: int) -> None:
         """Add 0 count times."""
         if count:
-            moments = moments_of(np.zeros(1), np.full(1, stamp_ns))
-            self._moments = self._moments.merged(replace(moments, count=count))
+            zeros = Moments(count, min_stamp_ns=stamp_ns, max_stamp_ns=stamp_ns)
+            self._moments = self._moments.merged(zeros)
             self._sketch.update_weighted(np.zeros(1, np.float32), np.full(1, count))
 
     def _add_bins(self, bins: FloatBins, stamp_ns: int) -> None:
@@ -106,15 +105,16 @@ class NumericAccumulator:
     def finish(self) -> NumericFeature:
         """Return the feature as it is now."""
         self._flush()
+        sketch, moments = self._sketch.copy(), self._moments
         if self._float_counts is not None:
-            self._sketch.update_weighted(*bin_values(self._float_counts))
+            sketch.update_weighted(*bin_values(self._float_counts))
         for levels in self._levels.values():
-            self._moments = self._moments.merged(levels.moments())
-            self._sketch.update_weighted(*levels.values())
+            moments = moments.merged(levels.moments())
+            sketch.update_weighted(*levels.values())
         return NumericFeature(
             kind=self._kind,
-            moments=self._moments,
-            kll=self._sketch.to_bytes(),
+            moments=moments,
+            kll=sketch.to_bytes(),
             missing=self._missing,
             pos_inf=self._pos_inf,
             neg_inf=self._neg_inf,

@@ -89,9 +89,12 @@ class SegmentConfig:
         check_ranges(self)
 
 
+ZERO_CONFIGURATION = ('image', 'depth', 'points', 'scan', 'detections')
+"""The streams without configuration, each of the topic of its name."""
+
 KINDS = ('', 'image', 'depth', 'fields')
 JPEG_REDUCTIONS = (1, 2, 4, 8)
-_TYPE = re.compile(r'[a-z]\w*/msg/[A-Z]\w*', re.ASCII)
+MESSAGE_TYPE = re.compile(r'[a-z]\w*/msg/[A-Z]\w*', re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class StreamConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        if self.type and not _TYPE.fullmatch(self.type):
+        if self.type and not MESSAGE_TYPE.fullmatch(self.type):
             raise ValueError(f'type is {self.type!r}, it must be as sensor_msgs/msg/Image')
         if self.kind not in KINDS:
             raise ValueError(f'kind is {self.kind!r}, it must be one of {KINDS}')

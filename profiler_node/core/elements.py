@@ -26,7 +26,7 @@ def histogram(plane: NDArray[Any]) -> Counts:
     The result is (256,) or (65,536,).
     """
     levels = 256 if plane.dtype == np.uint8 else 65_536
-    if plane.size < 4 * levels:  # of which OpenCV converts each
+    if plane.size < 4 * levels:  # the levels of calcHist's result would cost more than the elements
         return np.bincount(plane.ravel(), minlength=levels)
     counts = np.zeros(levels, dtype=np.int64)
     rows = max(1, _WIDEST // plane.shape[1])

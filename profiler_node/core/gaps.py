@@ -3,6 +3,9 @@
 from collections import deque
 from statistics import median
 
+from profiler_node.core.config import NS_PER_S
+
+_LONGEST_GAP_NS = 60 * NS_PER_S  # a longer silence is a publisher that was stopped
 _REMEMBERED = 32  # intervals
 _FEWEST = 8  # intervals that tell a period
 _REGULAR_SHARE = 0.75  # of the intervals must be within the tolerance of the period
@@ -11,40 +14,62 @@ _SHORTEST_GAP = 1.5  # periods
 
 
 class SequenceGaps:
-    """Follows the sequence numbers of one publisher."""
+    """Follows the sequence numbers of a publisher that is alone on its topic."""
 
     def __init__(self) -> None:
         self._newest: int | None = None
+        self._alone = True
 
-    def lost_before(self, number: int) -> int:
-        """Return how many messages are missing before the one with this number."""
+    def lost_before(self, number: int) -> int | None:
+        """Return how many messages are missing before the one with this number.
+
+        None from the first number on that runs back: it is another publisher's, and a message does
+        not say whose it is.
+        """
         newest, self._newest = self._newest, number
-        # A smaller number is of a publisher that was started again.
-        return 0 if newest is None else max(number - newest - 1, 0)
+        self._alone = self._alone and (newest is None or number > newest)
+        if not self._alone:
+            return None
+        return 0 if newest is None else number - newest - 1
 
 
 class StampGaps:
-    """Follows the stamps of one stream, which tell it where that is regular.
+    """Follows the stamps of one stream, which tell it where that is regular."""
 
-    longest_ns: a longer silence is a publisher that was stopped, not messages that were lost.
-    """
-
-    def __init__(self, longest_ns: int) -> None:
-        self._longest_ns = longest_ns
+    def __init__(self) -> None:
         self._newest_ns: int | None = None
         self._intervals_ns: deque[int] = deque(maxlen=_REMEMBERED)
+        self._missing = 0  # of those that were said to be, not come so far
+        self._unreadable = 0  # messages since the newest stamp
 
-    def lost_before(self, stamp_ns: int) -> int:
-        """Return how many messages are missing before this one; 0 while the stream is irregular."""
+    def unreadable(self) -> None:
+        """Take a message that came without a stamp that can be read."""
+        self._unreadable += 1
+
+    def missing_before(self, stamp_ns: int) -> int:
+        """Return how many messages are missing before this one; 0 while the stream is irregular.
+
+        -1: this is one of those that were said to be missing.
+        """
         newest_ns = self._newest_ns
-        if newest_ns is None or stamp_ns <= newest_ns:
-            self._newest_ns = stamp_ns if newest_ns is None else newest_ns
-            return 0
+        if newest_ns is not None and stamp_ns <= newest_ns:
+            came = min(self._missing, int(stamp_ns < newest_ns))
+            self._missing -= came
+            return -came
         self._newest_ns = stamp_ns
-        interval_ns = stamp_ns - newest_ns
-        period_ns = self._period_ns()
+        missing = self._periods(stamp_ns - newest_ns) if newest_ns is not None else 0
+        missing = max(missing - self._unreadable, 0)
+        self._unreadable = 0
+        self._missing += missing
+        return missing
+
+    def _periods(self, interval_ns: int) -> int:
+        """Return how many more periods than one are in interval_ns."""
+        period_ns = 0.0
+        if self._intervals_ns and interval_ns > _SHORTEST_GAP * min(self._intervals_ns):
+            period_ns = self._period_ns()
         self._intervals_ns.append(interval_ns)
-        if period_ns and _SHORTEST_GAP * period_ns < interval_ns <= self._longest_ns:
+        if period_ns and _SHORTEST_GAP * period_ns < interval_ns <= _LONGEST_GAP_NS:
             return round(interval_ns / period_ns) - 1
         return 0
 

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 LONGEST_NAME = 64  # characters
+OTHER = 'other'  # what all are called that are too many to be named each
+LABEL_COUNT = 'detections/count'  # before a slash and a label: how many there are in a message
 _UNPRINTABLE = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
 
 

@@ -4,8 +4,7 @@ A path goes through every element of an array without an index: `poses.position.
 """
 
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from operator import attrgetter
@@ -54,13 +53,9 @@ class Leaf:
         return any(index is None for _, index in self.hops)
 
     @property
-    def plain(self) -> str:
-        """The attribute that is the value, '' where it takes more to read it."""
-        if self.kind == 'time':
-            return ''
-        if len(self.hops) == 1 and self.many:
-            return '' if self.attribute else self.hops[0][0]
-        return '' if self.hops else self.attribute
+    def is_array(self) -> bool:
+        """Whether it is all elements of one array, which is the value itself."""
+        return self.many and len(self.hops) == 1 and not self.attribute
 
     def reader(self) -> Read:
         """Return what reads the value of a message.
@@ -68,8 +63,6 @@ class Leaf:
         That is a list or an array where there are many, and None where an index is beyond the end.
         Times are in seconds.
         """
-        if self.plain:
-            return attrgetter(self.plain)
         take: Read = attrgetter(self.attribute) if self.attribute else _itself
         if self.kind == 'time':
             take = _seconds_of(take)
@@ -155,38 +148,8 @@ def _check_index(path: str, description: FieldDesc, index: int) -> None:
 
 def reader_of(leaves: Sequence[Leaf]) -> ReadAll:
     """Return what reads the values of all leaves of a message, as Leaf.reader does of one."""
-    if len(leaves) > 1 and all(leaf.plain for leaf in leaves):
-        return attrgetter(*(leaf.plain for leaf in leaves))
-    if len(leaves) > 1 and leaves[0].many and len({leaf.hops for leaf in leaves}) == 1:
-        return _columns_reader(leaves)
     readers = [leaf.reader() for leaf in leaves]
-    if len(readers) == 1:
-        (read,) = readers
-        return lambda message: (read(message),)
     return lambda message: [read(message) for read in readers]
-
-
-def read_together(leaves: Mapping[str, Leaf]) -> list[tuple[list[str], ReadAll]]:
-    """Return the names of leaves that are read in one go, with what reads their values."""
-    groups: dict[Any, list[str]] = defaultdict(list)
-    for name, leaf in leaves.items():
-        groups['plain' if leaf.plain else leaf.hops].append(name)
-    return [(names, reader_of([leaves[name] for name in names])) for names in groups.values()]
-
-
-def _columns_reader(leaves: Sequence[Leaf]) -> ReadAll:
-    """Return what reads leaves that are fields of the same items."""
-    items = _items_reader(leaves[0].hops)
-    row = attrgetter(*(leaf.attribute for leaf in leaves))
-    times = [number for number, leaf in enumerate(leaves) if leaf.kind == 'time']
-
-    def read(message: Any) -> Sequence[Any]:
-        columns = list(zip(*map(row, items(message)), strict=True)) or [()] * len(leaves)
-        for number in times:
-            columns[number] = tuple(map(_seconds, columns[number]))
-        return columns
-
-    return read
 
 
 def _items_reader(hops: Sequence[Hop]) -> Read:

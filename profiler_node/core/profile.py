@@ -14,10 +14,9 @@ from typing import Any, Literal, NamedTuple
 
 from profiler_node.core import sketches
 from profiler_node.core.moments import Moments
+from profiler_node.core.names import LABEL_COUNT, OTHER
 
 NumericKind = Literal['scalar', 'elements']
-OTHER = 'other'  # what all labels are counted as that are too many to count each
-_COUNT = 'detections/count'
 VARIOUS = '*'  # stands for an attribute in which merged profiles differ
 
 _UNITS = {
@@ -103,8 +102,9 @@ Feature = NumericFeature | CategoricalFeature
 class Counters:
     """What became of the messages, and what profiling them cost.
 
-    seen = decoded + sum(decode_errors) + late + shed. lost: published but never received, by
-    publication sequence numbers, or by gaps in the stamps of a regular stream. duplicate_stamps,
+    seen = decoded + sum(decode_errors) + late + shed. lost: never received, by the publisher's
+    sequence numbers, which tell what was lost on the way and what our queue had no room for, or
+    else by gaps in the stamps of a regular stream. duplicate_stamps,
     stamp_regressions: messages whose header stamp equals, or is behind, that of the one before.
     zero_stamps: messages that say no time. foreign_stamps: messages whose stamp is of another
     clock, for it is more than 1 s after, or 1 h before, the receive time. cpu_ns: CPU time that the
@@ -194,13 +194,15 @@ class Profile:
         """Return a feature, None where there is none.
 
         detections/count/<label> is 0 in all messages if no such label was seen in the window,
-        unless there were too many labels to count each.
+        unless there were too many labels to count each. The stamps of such a 0 are those of the
+        smallest count.
         """
-        count = self.features.get(_COUNT)
-        seen = name in self.features or not name.startswith(f'{_COUNT}/')
-        if seen or f'{_COUNT}/{OTHER}' in self.features or not isinstance(count, NumericFeature):
-            return self.features.get(name)
-        return count.as_zeros()
+        count = self.features.get(LABEL_COUNT)
+        seen = name in self.features or not name.startswith(f'{LABEL_COUNT}/')
+        named = f'{LABEL_COUNT}/{OTHER}' not in self.features
+        if not seen and named and isinstance(count, NumericFeature):
+            return count.as_zeros()
+        return self.features.get(name)
 
     def with_features(self, names: Iterable[str]) -> 'Profile':
         """Return this profile with the features of these names alone."""

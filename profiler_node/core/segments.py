@@ -4,11 +4,10 @@ from rosbags.typesys.store import Typestore
 
 from profiler_node.core.config import SegmentConfig
 from profiler_node.core.decode import decoder_for
-from profiler_node.core.names import name_of, text_of
+from profiler_node.core.names import OTHER, name_of, text_of
 from profiler_node.core.paths import PathError, leaf_at
 
 MOST_SEGMENTS = 16
-OTHER = 'other'
 
 
 class Segments:

@@ -14,6 +14,7 @@ damaged raise SketchError; that a number inside was changed is for a checksum to
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import datasketches  # type: ignore[import-untyped]
@@ -72,6 +73,12 @@ class QuantileSketch:
 
     def __init__(self, k: int) -> None:
         self._kll = datasketches.kll_floats_sketch(k)
+
+    def copy(self) -> 'QuantileSketch':
+        """Return an independent copy."""
+        other = QuantileSketch(self._kll.k)
+        other._kll = copy(self._kll)
+        return other
 
     def update(self, values: NDArray[np.float64]) -> None:
         """Add values, (N,) finite; what float32 cannot hold becomes its largest number."""

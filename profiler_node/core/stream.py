@@ -1,6 +1,6 @@
 """One stream: serialized messages in, closed profiles out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from types import MappingProxyType
@@ -9,7 +9,7 @@ from typing import Any
 from rosbags.typesys.store import Typestore
 
 from profiler_node.core.config import NS_PER_S, SketchConfig, StreamConfig, WindowConfig
-from profiler_node.core.decode import STORE, Decode, UnknownTypeError, decoder_for
+from profiler_node.core.decode import STORE, Decode, UnknownTypeError, decoder_for, used_by
 from profiler_node.core.errors import DecodeError
 from profiler_node.core.extract.camera import CompressedImageExtractor, ImageExtractor
 from profiler_node.core.extract.detections import DetectionMapping, DetectionsExtractor
@@ -17,7 +17,7 @@ from profiler_node.core.extract.fields import MOST_LEAVES, FieldsExtractor
 from profiler_node.core.extract.points import PointsExtractor
 from profiler_node.core.extract.scan import ScanExtractor
 from profiler_node.core.observation import Observation
-from profiler_node.core.paths import PathError
+from profiler_node.core.paths import PathError, Read
 from profiler_node.core.pixels.encodings import ToBgr, bgr_of
 from profiler_node.core.profile import Profile, Source
 from profiler_node.core.windows import Message, Windows
@@ -57,43 +57,56 @@ SENSORS: dict[str, Callable[[Sensing], Extract]] = {
 """What makes an extractor for a stream, by message type; other types are taken by their fields."""
 
 
+def type_to_profile(types: Collection[str], sensing: Sensing) -> str:
+    """Return which of the message types on a topic to profile: one that has features of its own.
+
+    Raises ValueError where another is configured.
+    """
+    wanted = sensing.config.type
+    if wanted and wanted not in types:
+        raise ValueError(f'{", ".join(sorted(types))} is published, not {wanted}')
+    known = SENSORS.keys() | sensing.mappings.keys()
+    return wanted or min(types, key=lambda name: (name not in known, name))
+
+
 def extractor_for(message_type: str, sensing: Sensing) -> tuple[Extract, str]:
     """Return what extracts the features of messages of this type, and what there is to say of it.
 
     Raises PathError for a configured field that the type does not have, and UnknownTypeError.
     """
-    config, store, problem = sensing.config, sensing.store, ''
+    config, store = sensing.config, sensing.store
+    problems = []
     if not config.field_paths and config.kind != 'fields':
         if mapping := sensing.mappings.get(message_type):
             try:
                 return DetectionsExtractor(message_type, store, mapping), ''
             except PathError as error:
-                problem = f'its detections are elsewhere, so it is taken field by field: {error}'
+                problems.append(f'its detections are elsewhere, all its fields are taken: {error}')
         elif message_type in SENSORS:
             if _is_standard(message_type, store):
                 return SENSORS[message_type](sensing), ''
-            problem = f'this is not the {message_type} of ROS, so it is taken field by field'
+            problems.append(f'this is not the {message_type} of ROS, all its fields are taken')
     fields = FieldsExtractor(message_type, store, config.field_paths)
     if fields.left_out:
-        problem = f'only the first {MOST_LEAVES} fields are profiled; name those you want'
-    return fields, problem
+        problems.append(f'only the first {MOST_LEAVES} fields are profiled; name those you want')
+    return fields, '; '.join(problems)
 
 
 def _is_standard(message_type: str, store: Typestore) -> bool:
-    """Whether store defines message_type with the fields that ROS gives it."""
-    ours, theirs = (
-        {name for name, _ in defined.fielddefs[message_type][1]} for defined in (STORE, store)
-    )
-    return ours <= theirs
+    """Whether store defines message_type with all the fields that ROS gives it."""
+    if message_type not in store.fielddefs:
+        return False
+    definition = STORE.fielddefs[message_type]
+    theirs = store.fielddefs[message_type][1]
+    used = used_by({message_type: definition})
+    return set(definition[1]) <= set(theirs) and all(_is_standard(name, store) for name in used)
 
 
-def _stamp_reader(message_type: str, store: Typestore) -> Callable[[Any], Any] | None:
-    """Return what reads the stamp of a message, None for a type without one."""
+def _field_reader(message_type: str, store: Typestore, field_type: str, *names: str) -> Read | None:
+    """Return what reads the first of the fields of these names and this type of ROS."""
     fields = {name: description[1] for name, description in store.fielddefs[message_type][1]}
-    if fields.get('header') == _HEADER:
-        return attrgetter('header.stamp')
-    for name in ('stamp', 'timestamp'):
-        if fields.get(name) == _TIME:
+    for name in names:
+        if fields.get(name) == field_type and _is_standard(field_type, store):
             return attrgetter(name)
     return None
 
@@ -127,7 +140,8 @@ class Stream:
         self.source = source
         self.problem = ''
         self.windows = Windows(source, window, sketch, epoch)
-        self._read_stamp: Callable[[Any], Any] | None = None
+        self._read_header: Read | None = None
+        self._read_stamp: Read | None = None
         try:
             self._decode = decoder_for(source.message_type, sensing.store)
         except UnknownTypeError as error:
@@ -135,34 +149,30 @@ class Stream:
             self._decode = _unknown(error)
             return
         self._extract, self.problem = extractor_for(source.message_type, sensing)
-        self._read_stamp = _stamp_reader(source.message_type, sensing.store)
+        fields = source.message_type, sensing.store
+        self._read_header = _field_reader(*fields, _HEADER, 'header')
+        self._read_stamp = _field_reader(*fields, _TIME, 'stamp', 'timestamp')
 
     def update(
         self, data: memoryview, receive_ns: int, segment: str = '', lost: int | None = None
     ) -> list[Profile]:
         """Add one serialized message, received at receive_ns, and return the profiles it closed.
 
-        receive_ns: 0 where it is not known, as before simulated time begins. segment: the part of the stream that it belongs to. lost: how many before it were published
-        and not received; None: not known, to be told from the stamps. A bad message is counted and
-        never raises. The data must not change afterwards: the extractor may keep a view of it until
-        the next message.
+        receive_ns: 0 where it is not known, as before simulated time begins. segment: the part of
+        the stream that it belongs to. lost: how many before it were published and not received;
+        None: not known, to be told from the stamps. A bad message is counted and never raises. The
+        data must not change afterwards: the extractor may keep a view of it until the next message.
         """
         try:
             message = self._decode(data)
         except DecodeError as error:
-            return self.windows.add_unreadable(error.reason, receive_ns, lost or 0)
-        observation: Observation = {
-            'message/size_bytes': float(-(-len(data) // _ALIGNMENT) * _ALIGNMENT)
-        }
-        stamp_ns = 0
-        if self._read_stamp is not None:
-            stamp = self._read_stamp(message)
-            stamp_ns = stamp.sec * NS_PER_S + stamp.nanosec
-            if header := getattr(message, 'header', None):
-                observation['message/frame_id'] = header.frame_id
-        known = bool(stamp_ns and receive_ns)
-        latency_ns = receive_ns - stamp_ns if known else 0
-        if known:
+            return self.windows.add_unreadable(error.reason, receive_ns, lost)
+        size_bytes = -(-len(data) // _ALIGNMENT) * _ALIGNMENT
+        observation: Observation = {'message/size_bytes': float(size_bytes)}
+        stamp_ns = self._stamp_ns(message, observation)
+        latency_ns = 0
+        if stamp_ns and receive_ns:
+            latency_ns = receive_ns - stamp_ns
             observation['message/latency_s'] = latency_ns / NS_PER_S
         reason = ''
         try:
@@ -176,7 +186,19 @@ class Stream:
                 reason,
                 segment=segment,
                 lost=lost,
-                zero_stamp=self._read_stamp is not None and not stamp_ns,
+                zero_stamp=stamp_ns == 0,
                 foreign_stamp=not _EARLIEST_LATENCY_NS <= latency_ns <= _LATEST_LATENCY_NS,
             )
         )
+
+    def _stamp_ns(self, message: Any, observation: Observation) -> int | None:
+        """Return the stamp of message, None for a type without one; add its frame."""
+        if self._read_header is not None:
+            header = self._read_header(message)
+            observation['message/frame_id'] = header.frame_id
+            stamp = header.stamp
+        elif self._read_stamp is not None:
+            stamp = self._read_stamp(message)
+        else:
+            return None
+        return int(stamp.sec * NS_PER_S + stamp.nanosec)

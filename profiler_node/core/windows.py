@@ -35,6 +35,10 @@ class WindowCounts:
     cpu_ns: int = 0
     peak_rss_bytes: int = 0
 
+    def count_lost(self, messages: int) -> None:
+        """Count messages as lost; -1: one that was has come after all."""
+        self.lost = max(self.lost + messages, 0)
+
     def finish(self) -> Counters:
         """Return the counters as they are now."""
         return Counters(
@@ -120,7 +124,7 @@ class _Timeline:
         self._config = config
         self._sketch = sketch
         self._open: dict[tuple[int, str], _Window] = {}
-        self._gaps = StampGaps(config.length_ns)
+        self.gaps = StampGaps()
         self._segment = ''
         self._closed_until_ns: int | None = None
         self.last_stamp_ns: int | None = None
@@ -146,8 +150,8 @@ class _Timeline:
         tally.seen += 1
         tally.zero_stamps += message.zero_stamp
         tally.foreign_stamps += message.foreign_stamp
-        gap = self._gaps.lost_before(message.stamp_ns)
-        tally.lost += gap if message.lost is None else message.lost
+        missing = self.gaps.missing_before(message.stamp_ns)
+        tally.count_lost(missing if message.lost is None else message.lost)
         if self.last_stamp_ns is not None:
             interval_ns = message.stamp_ns - self.last_stamp_ns
             if interval_ns < 0:
@@ -206,11 +210,6 @@ class Windows:
         self._unreadable_since_ns = 0
         self._cpu_ns = 0
 
-    @property
-    def newest_ns(self) -> int | None:
-        """The newest stamp [ns] of this epoch, None before the first message."""
-        return self._current.newest_ns
-
     def add(self, message: Message) -> list[Profile]:
         """Add a message."""
         if not self._current.accepts(message.stamp_ns):
@@ -221,7 +220,9 @@ class Windows:
             # Time went on without the candidate.
             tally.seen += len(self._candidate)
             tally.late += len(self._candidate)
-            tally.lost += sum(late.lost or 0 for late in self._candidate)
+            for late in self._candidate:
+                missing = self._current.gaps.missing_before(late.stamp_ns)
+                tally.count_lost(missing if late.lost is None else late.lost)
             self._move_unreadable(tally)
         self._candidate = []
         return self._finish(self._current.close(self._current.newest_ns))
@@ -239,10 +240,12 @@ class Windows:
             tally.stamp_regressions += candidate[0].stamp_ns < last_ns
         return closed
 
-    def add_unreadable(self, reason: str, receive_ns: int, lost: int = 0) -> list[Profile]:
+    def add_unreadable(
+        self, reason: str, receive_ns: int, lost: int | None = None
+    ) -> list[Profile]:
         """Count a message whose stamp could not be read, received at receive_ns.
 
-        lost: how many before it were published and never received. It belongs to the newest window.
+        lost: as of Message. It belongs to the newest window.
         Without an open one it waits for the next; if none but such messages come for the length of
         a window, they get one of their own, by receive time.
         """
@@ -252,7 +255,8 @@ class Windows:
         if not self._unreadable:
             self._unreadable_since_ns = receive_ns
         self._unreadable[reason] += 1
-        self._unreadable_lost += lost
+        self._unreadable_lost += lost or 0
+        self._current.gaps.unreadable()
         if tally := self._current.newest_tally():
             self._move_unreadable(tally)
         return closed
@@ -283,12 +287,15 @@ class Windows:
             tally.cpu_ns, self._cpu_ns = tally.cpu_ns + self._cpu_ns, 0
             tally.peak_rss_bytes = peak_rss_bytes
 
-    def close_due(self, event_ns: int) -> list[Profile]:
-        """Close the windows that are over at event time event_ns, for a stream that fell silent."""
-        closed = self._finish(self._current.close(event_ns))
+    def close_silent(self, silent_ns: int) -> list[Profile]:
+        """Close the windows that are over when nothing has come for silent_ns."""
+        closed: list[Profile] = []
+        if self._current.newest_ns is not None:
+            closed += self._finish(self._current.close(self._current.newest_ns + silent_ns))
         if self._candidate and not self._current.newest_tally():
             closed += self._start_epoch()
-        return closed
+        window, _ = self._config
+        return closed + (self._close_unreadable() if silent_ns >= window.length_ns else [])
 
     def close(self) -> list[Profile]:
         """Close all windows."""

@@ -6,11 +6,11 @@ from copy import copy
 from functools import partial
 from typing import Any
 
-from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 
 from profiler_node.core.gaps import SequenceGaps
+from profiler_node.ros.process import ProcessNode
 from profiler_node.ros.qos import given_overrides, matching_qos
 
 _NO_SEQUENCE_NUMBER = 2**64 - 1  # what an RMW says that does not number the messages
@@ -18,30 +18,22 @@ _NO_SEQUENCE_NUMBER = 2**64 - 1  # what an RMW says that does not number the mes
 Receive = Callable[[memoryview, int, int | None], None]
 """Takes a message, when it was received [ns], and how many before it were lost, None if unknown."""
 
+Begin = Callable[[Collection[str]], tuple[str, Receive]]
+
 
 class Input:
     """One topic. Nothing happens before something is published on it.
 
-    begin: is called with the message type as soon as that is known, and returns what takes the
-    messages; ValueError says why there can be none. depth: how many messages may wait. wanted: the
-    only type to take, '' for any. preferred: the types to choose where several are published.
+    begin: is called with the message types that are published, and returns the one to take and what
+    takes its messages; ValueError says why there can be none. depth: how many messages may wait.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 (what a subscription needs)
-        self,
-        node: Node,
-        topic: str,
-        depth: int,
-        begin: Callable[[str], Receive],
-        wanted: str = '',
-        preferred: Collection[str] = (),
-    ) -> None:
+    def __init__(self, node: ProcessNode, topic: str, depth: int, begin: Begin) -> None:
         self._node = node
         self._topic = topic
         self._depth = depth
         self._begin = begin
-        self._wanted = wanted
-        self._preferred = preferred
+        self._refused: Collection[str] = ()
         self._type = ''
         self._receive: Receive | None = None
         self._subscription: Subscription | None = None
@@ -73,17 +65,14 @@ class Input:
 
     def _begin_with(self, types: Collection[str]) -> bool:
         """Choose one of types; False where there is none to take."""
-        if self._wanted and self._wanted not in types:
-            self.complain(f'{", ".join(sorted(types))} is published, not {self._wanted}')
+        if types == self._refused:
             return False
-        chosen = self._wanted or min(types, key=lambda name: (name not in self._preferred, name))
         try:
-            self._receive = self._begin(chosen)
+            self._type, self._receive = self._begin(types)
         except ValueError as error:
+            self._refused = types
             self.complain(f'cannot be profiled: {error}')
-            return False
-        self._type = chosen
-        return True
+        return self._receive is not None
 
     def complain(self, text: str) -> None:
         """Log text as a warning about the topic, once."""

@@ -3,8 +3,8 @@
 import socket
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 
@@ -12,13 +12,18 @@ from edge_profiler.msg import Profile as ProfileMessage
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 
-from profiler_node.core.config import SegmentConfig, SketchConfig, StreamConfig, WindowConfig
-from profiler_node.core.errors import DecodeError
+from profiler_node.core.config import (
+    ZERO_CONFIGURATION,
+    SegmentConfig,
+    SketchConfig,
+    StreamConfig,
+    WindowConfig,
+)
 from profiler_node.core.profile import Profile, Source
 from profiler_node.core.segments import Segments
-from profiler_node.core.stream import SENSORS, Sensing, Stream
+from profiler_node.core.stream import Sensing, Stream, type_to_profile
 from profiler_node.definitions import installed_store
-from profiler_node.feed import feed
+from profiler_node.feed import change_segment, feed
 from profiler_node.mappings import all_mappings
 from profiler_node.ros.convert import profile_message
 from profiler_node.ros.images import to_bgr
@@ -33,7 +38,6 @@ _LOOK_PERIOD_S = 1.0  # between two looks for publishers and for silent streams
 # How long the last profiles may take to be acknowledged: Fast DDS asks for that every 3 s.
 _ACKNOWLEDGE_S = 3.5
 
-ZERO_CONFIGURATION = ('image', 'depth', 'points', 'scan', 'detections')
 STREAM_DEFAULTS = {'depth': StreamConfig(kind='depth')}
 """The defaults of streams of such a name, where they are not those of all others."""
 
@@ -94,16 +98,15 @@ class Profiler(ProcessNode):
         self._window = read_config(self, WindowConfig, 'window')
         self._sketch = read_config(self, SketchConfig, 'sketch')
         self._segment = read_config(self, SegmentConfig, 'segment')
-        self._channels = [
-            _Channel(name, read_config(self, StreamConfig, f'stream.{name}', defaults))
-            for name in self._config.streams
-            for defaults in [STREAM_DEFAULTS.get(name)]
-        ]
+        self._channels = [self._channel(name) for name in self._config.streams]
         reject_unknown(self)
         self._robot_id = self._config.robot_id or socket.gethostname()
         self._mappings = all_mappings(self._config.detections_file)
         self._segments: Segments | None = None
-        self._inputs = [self._channel_input(channel) for channel in self._channels]
+        self._inputs = [
+            self._input(channel.config.topic or channel.name, partial(self._begin_stream, channel))
+            for channel in self._channels
+        ]
         if self._segment.topic:
             self._inputs.insert(0, self._input(self._segment.topic, self._begin_segments))
         self._epoch = first_epoch(state_path(self._config.state_dir))
@@ -112,34 +115,29 @@ class Profiler(ProcessNode):
         self.create_timer(_LOOK_PERIOD_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._look()
 
-    def _input(
-        self, topic: str, begin: Callable[[str, str], Receive], message_type: str = ''
-    ) -> Input:
+    def _channel(self, name: str) -> _Channel:
+        defaults = STREAM_DEFAULTS.get(name)
+        return _Channel(name, read_config(self, StreamConfig, f'stream.{name}', defaults))
+
+    def _input(self, topic: str, begin: Callable[..., tuple[str, Receive]]) -> Input:
         try:
             resolved = self.resolve_topic_name(topic)
         except RuntimeError as error:
             raise ValueError(f'topic {topic!r}: {error}') from error
-        preferred = SENSORS.keys() | self._mappings.keys()
-        depth = self._config.queue_depth
-        return Input(self, resolved, depth, partial(begin, resolved), message_type, preferred)
+        return Input(self, resolved, self._config.queue_depth, partial(begin, resolved))
 
-    def _channel_input(self, channel: _Channel) -> Input:
-        config = channel.config
-        begin = partial(self._begin_stream, channel)
-        return self._input(config.topic or channel.name, begin, config.type)
-
-    def _begin_segments(self, _: str, message_type: str) -> Receive:
+    def _begin_segments(self, _: str, types: Collection[str]) -> tuple[str, Receive]:
+        message_type = min(types)
         segments = Segments(message_type, installed_store(message_type), self._segment)
         self._segments = segments
-        return lambda data, _receive_ns, _lost: self._change_segment(segments, data)
+        return message_type, lambda data, _receive_ns, _lost: change_segment(segments, data)
 
-    def _change_segment(self, segments: Segments, data: memoryview) -> None:
-        try:
-            segments.update(data)
-        except DecodeError as error:
-            self.get_logger().warning(f'the segment stays {segments.current!r}: {error}')
-
-    def _begin_stream(self, channel: _Channel, topic: str, message_type: str) -> Receive:
+    def _begin_stream(
+        self, channel: _Channel, topic: str, types: Collection[str]
+    ) -> tuple[str, Receive]:
+        sensing = Sensing(channel.config, mappings=self._mappings, to_bgr=to_bgr)
+        message_type = type_to_profile(types, sensing)
+        sensing = replace(sensing, store=installed_store(message_type))
         namespace = self.get_namespace().strip('/')
         source = Source(
             robot_id=self._robot_id,
@@ -149,12 +147,11 @@ class Profiler(ProcessNode):
             message_type=message_type,
             tags=MappingProxyType(self._config.tag_map),
         )
-        sensing = Sensing(channel.config, installed_store(message_type), self._mappings, to_bgr)
         stream = Stream(source, self._window, self._sketch, sensing, self._epoch)
         if stream.problem:
             self.get_logger().warning(f'{topic}: {stream.problem}')
         channel.stream = stream
-        return partial(self._receive, channel, stream)
+        return message_type, partial(self._receive, channel, stream)
 
     def _receive(
         self, channel: _Channel, stream: Stream, data: memoryview, receive_ns: int, lost: int | None
@@ -171,10 +168,9 @@ class Profiler(ProcessNode):
 
     def _close_silent(self, channel: _Channel) -> None:
         """Close windows by the time that has gone by since the last message, as its clock would."""
-        if channel.stream is None or (newest_ns := channel.stream.windows.newest_ns) is None:
-            return
-        silent_ns = time.monotonic_ns() - channel.last_steady_ns
-        self._publish(channel.stream.windows.close_due(newest_ns + silent_ns))
+        if channel.stream is not None and channel.last_steady_ns:
+            silent_ns = time.monotonic_ns() - channel.last_steady_ns
+            self._publish(channel.stream.windows.close_silent(silent_ns))
 
     def _publish(self, profiles: list[Profile]) -> None:
         for profile in profiles:

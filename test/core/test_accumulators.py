@@ -1,6 +1,7 @@
 """Features in the making: exact counts and moments, in constant memory."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from profiler_node.core.observation import Levels
 from profiler_node.core.sketches import rank_error
 
 RANDOM = np.random.default_rng(8)
+FLOATS = np.full(3, 9.0, np.float32)
 RANKS = (0.01, 0.1, 0.5, 0.9, 0.99)
 
 
@@ -74,6 +76,20 @@ def test_the_stamps_are_of_the_messages_with_the_extremes():
     assert (feature.moments.min_stamp_ns, feature.moments.max_stamp_ns) == (1, 1)
 
 
+def test_a_feature_as_it_is_now_can_be_had_at_any_time():
+    accumulator = NumericAccumulator('elements', SketchConfig())
+    parts = (np.array([1.0]), Levels(np.eye(1, 256, 7)[0].astype(np.int64) * 5), float_bins(FLOATS))
+    for stamp_ns, part in enumerate(parts):
+        accumulator.add(part, stamp_ns)
+    first, second = accumulator.finish(), accumulator.finish()
+    assert first.moments == second.moments
+    assert first.moments.count == 1 + 5 + 3
+    assert first.kll == second.kll
+    assert first.quantiles([0.5]) == [7.0]
+    accumulator.add(np.array([2.0]), 9)
+    assert accumulator.finish().moments.count == first.moments.count + 1
+
+
 def test_no_values_are_an_empty_feature():
     feature = numeric(np.empty(0), Levels(np.zeros(256, np.int64)))
     assert (feature.moments.count, feature.quantiles([0.5])) == (0, [])
@@ -91,8 +107,14 @@ def test_a_long_category_is_cut():
 
 
 def test_a_million_distinct_categories_take_little_memory():
-    feature = category(*(tuple(f'label {n}' for n in range(start, start + 1000))
-                         for start in range(0, 1_000_000, 1000)))  # fmt: skip
+    accumulator = CategoryAccumulator(SketchConfig())
+    tracemalloc.start()
+    for start in range(0, 1_000_000, 1000):
+        accumulator.add(tuple(f'label {n}' for n in range(start, start + 1000)), 0)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    feature = accumulator.finish()
+    assert held < 1_000_000
     assert feature.count == 1_000_000
     assert feature.distinct == pytest.approx(1_000_000, rel=2.6 * 1.04 / 64)
     assert len(feature.hll) + len(feature.frequent) < 10_000

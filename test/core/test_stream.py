@@ -10,6 +10,7 @@ from profiler_node.core.profile import Source
 from profiler_node.core.stream import Sensing, Stream
 
 SECOND = 10**9
+TIME = {'builtin_interfaces/msg/Time': 'int32 sec\nuint32 nanosec'}
 RECEIVED = 10**18
 TWIST, FLOAT = 'geometry_msgs/msg/TwistStamped', 'std_msgs/msg/Float64'
 
@@ -123,11 +124,38 @@ def test_more_fields_than_are_profiled_are_said():
     assert 'only the first 256 fields' in stream.problem
 
 
-@pytest.mark.parametrize('message_type', ['sensor_msgs/msg/Image', 'vision_msgs/msg/Detection2D'])
-def test_a_type_of_another_layout_than_is_known_is_taken_field_by_field(serialized, message_type):
-    store = store_of({message_type: 'float32 brightness'})
+IMAGE = 'string encoding\nuint32 height\nuint32 width\nuint32 step\nuint8 is_bigendian\n'
+
+
+@pytest.mark.parametrize(
+    ('message_type', 'text'),
+    [
+        ('sensor_msgs/msg/Image', 'float32 brightness'),
+        (
+            'sensor_msgs/msg/Image',
+            f'std_msgs/Header header\n{IMAGE}string data\nfloat32 brightness',
+        ),
+        ('sensor_msgs/msg/Image', f'string header\n{IMAGE}uint8[] data\nfloat32 brightness'),
+        ('vision_msgs/msg/Detection2D', 'float32 brightness'),
+    ],
+)
+def test_a_type_of_another_layout_than_is_known_is_taken_by_its_fields(
+    serialized, message_type, text
+):
+    header = 'uint32 seq\nstring frame_id'  # not the one of ROS 2
+    store = store_of({'std_msgs/msg/Header': header, message_type: text})
     mappings = {'vision_msgs/msg/Detection2D': DetectionMapping(items='detections')}
     stream = make(message_type, store=store, mappings=mappings)
-    assert 'field by field' in stream.problem
+    assert 'all its fields are taken' in stream.problem
     profile = profile_of(stream, serialized(message_type, store=store, brightness=3.0))
     assert profile.features['field/brightness'].moments.mean == 3.0
+    assert profile.counters.decoded == 1
+
+
+def test_a_header_that_is_a_string_is_no_header(serialized):
+    store = store_of({'my_msgs/msg/Note': 'string header\nbuiltin_interfaces/Time stamp', **TIME})
+    stream = make('my_msgs/msg/Note', store=store)
+    note = serialized('my_msgs/msg/Note', store=store, header='x', stamp={'sec': 7})
+    profile = profile_of(stream, note)
+    assert profile.features['field/header'].top(1) == [('x', 1)]
+    assert profile.window_start_ns == 0

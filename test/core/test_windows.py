@@ -89,8 +89,8 @@ def test_two_clocks_on_one_topic_do_not_tear_windows_apart():
 def test_a_silent_stream_is_closed_from_outside_and_goes_on():
     windows = make()
     add(windows, 15.0)
-    assert windows.close_due(21 * SECOND) == []
-    assert spans(windows.close_due(22 * SECOND)) == [(0, 10.0, 1)]
+    assert windows.close_silent(6 * SECOND) == []
+    assert spans(windows.close_silent(7 * SECOND)) == [(0, 10.0, 1)]
     # A window is never opened twice: what comes for it after all makes a new epoch.
     closed = add(windows, 16.0, 16.1, 16.2) + windows.close()
     assert spans(closed) == [(1, 10.0, 3)]
@@ -128,10 +128,18 @@ def test_unreadable_messages_alone_are_windowed_by_receive_time():
     assert dict(closed[0].counters.decode_errors) == {'malformed': 3}
 
 
+def test_unreadable_messages_of_a_stream_that_fell_silent_are_told():
+    windows = make()
+    windows.add_unreadable('malformed', 15 * SECOND)
+    assert windows.close_silent(9 * SECOND) == []
+    assert spans(windows.close_silent(10 * SECOND)) == [(0, 10.0, 1)]
+    assert windows.close_silent(60 * SECOND) == windows.close() == []
+
+
 def test_unreadable_messages_do_not_reopen_a_window():
     windows = make()
     add(windows, 15.0)
-    closed = windows.close_due(30 * SECOND)
+    closed = windows.close_silent(15 * SECOND)
     windows.add_unreadable('malformed', 16 * SECOND)
     assert spans(closed + windows.close()) == [(0, 10.0, 1), (1, 10.0, 1)]
 
@@ -139,7 +147,7 @@ def test_unreadable_messages_do_not_reopen_a_window():
 def test_a_pause_is_no_step_back_in_time():
     windows = make()
     add(windows, 14.0)
-    closed = windows.close_due(40 * SECOND)
+    closed = windows.close_silent(26 * SECOND)
     closed += add(windows, 15.0, 16.0, 17.0) + windows.close()
     assert spans(closed) == [(0, 10.0, 1), (1, 10.0, 3)]
     assert [p.counters.stamp_regressions for p in closed] == [0, 0]
@@ -148,7 +156,7 @@ def test_a_pause_is_no_step_back_in_time():
 def test_what_came_after_a_jump_back_is_not_held_for_ever():
     windows = make()
     add(windows, 500.0, 10.0, 11.0)
-    assert spans(windows.close_due(600 * SECOND)) == [(0, 500.0, 1)]
+    assert spans(windows.close_silent(100 * SECOND)) == [(0, 500.0, 1)]
     assert spans(windows.close()) == [(1, 10.0, 2)]
 
 
@@ -180,8 +188,8 @@ def test_every_message_is_in_one_profile_and_no_identity_comes_twice(steps, late
             closed += add(windows, time_s)
         elif kind == 'unreadable':
             closed += windows.add_unreadable('malformed', round(time_s * SECOND))
-        elif windows.newest_ns is not None:
-            closed += windows.close_due(windows.newest_ns + round(time_s * SECOND))
+        else:
+            closed += windows.close_silent(round(time_s * SECOND))
     closed += windows.close()
     kinds = [kind for kind, _ in steps]
     assert sum(p.counters.decoded + p.counters.late for p in closed) == kinds.count('add')

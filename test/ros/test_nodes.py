@@ -214,7 +214,8 @@ def test_the_extreme_stamps_are_profiled(run, observer, profiles, arguments, sta
 def test_a_topic_of_another_type_than_the_given_is_reported(run, observer, arguments):
     profiler = run('profiler', *arguments, '-p', 'stream.image.type:=sensor_msgs/msg/Image')
     observer.node.create_publisher(String, '/image', 10)
-    warning = '/image: std_msgs/msg/String is published, not sensor_msgs/msg/Image'
+    refusal = 'std_msgs/msg/String is published, not sensor_msgs/msg/Image'
+    warning = f'/image: cannot be profiled: {refusal}'
     assert profiler.says(warning), profiler.output
     assert profiler.end() == 0
 

@@ -1,14 +1,14 @@
 """sensor_msgs/Image and CompressedImage: colour or depth, by encoding or configuration."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from profiler_node.core.config import StreamConfig
 from profiler_node.core.errors import DecodeError
 from profiler_node.core.extract.depth import DEPTH_ENCODINGS, DepthLimits, add_depth
-from profiler_node.core.extract.image import RepeatDetector, add_picture, picture_of
+from profiler_node.core.extract.image import add_picture, picture_of
 from profiler_node.core.observation import Observation
 from profiler_node.core.pixels.compressed import (
     decode_depth,
@@ -27,7 +27,6 @@ from profiler_node.core.pixels.encodings import (
 )
 
 _DEPTH_TRANSPORT = 'compressedDepth'
-_MM = 0.001
 
 
 def _group(kind: str, encoded_as_depth: bool) -> str:
@@ -37,14 +36,6 @@ def _group(kind: str, encoded_as_depth: bool) -> str:
 
 def _limits(config: StreamConfig) -> DepthLimits:
     return DepthLimits(config.depth_scale_m, config.depth_min_m, config.depth_max_m)
-
-
-def _add_depth(observation: Observation, pixels: Pixels, limits: DepthLimits) -> None:
-    """Add the features of depth, (H, W) of any type."""
-    if pixels.dtype.kind == 'i':  # below 0 it is out of range
-        pixels = pixels.astype(np.float64)
-        limits = replace(limits, scale_m=limits.scale_m or _MM)
-    add_depth(observation, pixels, limits)
 
 
 def _encoding_of(pixels: Pixels, form: str) -> Encoding:
@@ -59,6 +50,25 @@ def _encoding_of(pixels: Pixels, form: str) -> Encoding:
     return ENCODINGS[names[pixels.shape[2]]]
 
 
+class _RepeatDetector:
+    """Tells a message whose data equals that of the one before: a frozen camera."""
+
+    def __init__(self) -> None:
+        self._previous: tuple[tuple[object, ...], NDArray[np.uint8]] | None = None
+
+    def __call__(self, form: tuple[object, ...], data: NDArray[np.uint8]) -> float:
+        """Return 1.0 if form and data are those of the call before, else 0.0.
+
+        data is kept until the next call, not copied.
+        """
+        previous, self._previous = self._previous, (form, data)
+        if previous is None or previous[0] != form:
+            return 0.0
+        before = previous[1]
+        # Frames of a live camera differ near the start: look there before reading all of it.
+        return float(np.array_equal(before[:4096], data[:4096]) and np.array_equal(before, data))
+
+
 class ImageExtractor:
     """The `image/` or `depth/` features of each Image of one stream."""
 
@@ -66,7 +76,7 @@ class ImageExtractor:
         self._kind = config.kind
         self._limits = _limits(config)
         self._to_bgr = to_bgr
-        self._repeated = RepeatDetector()
+        self._repeated = _RepeatDetector()
 
     def __call__(self, message: Any, observation: Observation) -> None:
         """Add the features of message. Raises DecodeError."""
@@ -77,7 +87,7 @@ class ImageExtractor:
         if group == 'depth':
             if encoding.channels != 1 or encoding.mosaic or encoding.to_bgr is not None:
                 raise DecodeError('unsupported_encoding', f'{message.encoding} is no depth')
-            _add_depth(observation, pixels_of(message)[:, :, 0], self._limits)
+            add_depth(observation, pixels_of(message)[:, :, 0], self._limits)
         elif encoding.to_bgr is not None:
             add_picture(observation, picture_of(self._to_bgr(message), ENCODINGS['bgr8']))
         else:
@@ -93,7 +103,7 @@ class CompressedImageExtractor:
         self._kind = config.kind
         self._limits = _limits(config)
         self._reduction = config.jpeg_reduction
-        self._repeated = RepeatDetector()
+        self._repeated = _RepeatDetector()
 
     def __call__(self, message: Any, observation: Observation) -> None:
         """Add the features of message. Raises DecodeError."""

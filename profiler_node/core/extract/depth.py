@@ -6,7 +6,7 @@ pixels; they and the valid one add up to 1.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,9 +42,12 @@ class DepthLimits:
 
 
 def add_depth(observation: Observation, pixels: Pixels, limits: DepthLimits) -> None:
-    """Add the features of pixels, (H, W) uint8, uint16, float32 or float64."""
+    """Add the features of pixels, (H, W) of any type."""
     if pixels.dtype.kind == 'u':
         _add_integer_depth(observation, pixels, limits)
+    elif pixels.dtype.kind == 'i':  # below 0 it is out of range
+        limits = replace(limits, scale_m=limits.scale_m or _MM)
+        _add_float_depth(observation, pixels.astype(np.float64), limits)
     else:
         _add_float_depth(observation, pixels, limits)
 

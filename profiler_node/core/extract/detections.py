@@ -20,11 +20,10 @@ from profiler_node.core.extract.boxes import (
     boxes_3d,
     extents,
 )
-from profiler_node.core.extract.fitting import MessageFields, Paths
-from profiler_node.core.names import name_of, text_of
+from profiler_node.core.extract.mapped_fields import MessageFields, Paths
+from profiler_node.core.names import LABEL_COUNT, OTHER, name_of, text_of
 from profiler_node.core.observation import Observation, Tally
 from profiler_node.core.paths import Leaf, Read, reader_of
-from profiler_node.core.profile import OTHER
 
 MOST_LABELS = 32
 NO_LABEL = 'none'
@@ -102,7 +101,7 @@ class DetectionsExtractor:
     def __call__(self, message: Any, observation: Observation) -> None:
         """Add the features of message. No detections are a count of 0."""
         items = self._items_of(message)
-        observation['detections/count'] = float(len(items))
+        observation[LABEL_COUNT] = float(len(items))
         best = None if self._read_best is None else list(map(self._read_best, items))
         if self._read_label is not None:
             self._add_labels(observation, list(map(self._read_label, items)))
@@ -152,7 +151,7 @@ class DetectionsExtractor:
             self._known.setdefault(name)
             counts[name] += count
         for name in self._known:
-            observation[f'detections/count/{name}'] = Tally(counts[name])
+            observation[f'{LABEL_COUNT}/{name}'] = Tally(counts[name])
 
 
 def _condition(item: MessageFields, path: str, values: Sequence[Any]) -> tuple[Read, Set[Any]]:

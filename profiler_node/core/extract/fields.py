@@ -10,14 +10,7 @@ from rosbags.typesys.store import Typestore
 
 from profiler_node.core.elements import elements
 from profiler_node.core.observation import Observation, Value
-from profiler_node.core.paths import (
-    Leaf,
-    PathError,
-    leaf_at,
-    leaves_of,
-    read_together,
-    reader_of,
-)
+from profiler_node.core.paths import Leaf, PathError, leaf_at, leaves_of
 
 MOST_LEAVES = 256
 _CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
@@ -38,21 +31,19 @@ class FieldsExtractor:
             found = list(islice(leaves_of(message_type, store), MOST_LEAVES + 1))
             self.left_out = len(found) > MOST_LEAVES
             leaves = {leaf.path: leaf for leaf in found[:MOST_LEAVES]}
-        self._groups = [
-            ([(f'field/{name}', _converter(leaves[name])) for name in names], read)
-            for names, read in read_together(leaves)
+        self._leaves = [
+            (f'field/{name}', leaf.reader(), _converter(leaf)) for name, leaf in leaves.items()
         ]
-        is_calibration = message_type == _CAMERA_INFO and not paths
-        self._read_calibration = reader_of(list(leaves.values())) if is_calibration else None
+        self._is_calibration = message_type == _CAMERA_INFO and not paths
 
     def __call__(self, message: Any, observation: Observation) -> None:
         """Add the features of message."""
-        for features, read in self._groups:
-            for (name, convert), value in zip(features, read(message), strict=True):
-                if value is not None:
-                    observation[name] = convert(value)
-        if self._read_calibration is not None:
-            observation['field/calibration'] = _fingerprint(self._read_calibration(message))
+        for name, read, convert in self._leaves:
+            if (value := read(message)) is not None:
+                observation[name] = convert(value)
+        if self._is_calibration:
+            values = (read(message) for _, read, _ in self._leaves)
+            observation['field/calibration'] = _fingerprint(values)
 
 
 def _given(paths: Sequence[str], message_type: str, store: Typestore) -> dict[str, Leaf]:

@@ -25,6 +25,17 @@ Plane = NDArray[Any]
 
 _DARK_LEVEL, _BRIGHT_LEVEL = 5, 250
 _SHARPNESS_COLUMNS = 640
+_LUMA_FEATURES = tuple(
+    f'image/{name}'
+    for name in (
+        'brightness',
+        'contrast',
+        'dark_fraction',
+        'bright_fraction',
+        'entropy_bits',
+        'sharpness',
+    )
+)
 _CACHED = 2**18  # pixels whose planes stay in the cache
 
 
@@ -57,7 +68,7 @@ def picture_of(pixels: Pixels, encoding: Encoding) -> Picture:
     blue, green, red = (cv2.extractChannel(pixels, channel) for channel in encoding.bgr)
     return Picture(
         {'blue': [blue], 'green': [green], 'red': [red]},
-        luma_of(_narrow(pixels), encoding.bgr),
+        _luma_of(_narrow(pixels), encoding.bgr),
         (_narrow(blue), _narrow(green), _narrow(red)),
     )
 
@@ -85,7 +96,7 @@ def _bayer_picture(mosaic: Plane, order: str) -> Picture:
     }
     green = cv2.addWeighted(cells['green'][0], 0.5, cells['green'][1], 0.5, 0.0)
     colours = (cells['blue'][0], green, cells['red'][0])
-    return Picture(channels, luma_of(cv2.merge(colours), (0, 1, 2)), colours)
+    return Picture(channels, _luma_of(cv2.merge(colours), (0, 1, 2)), colours)
 
 
 def add_picture(observation: Observation, picture: Picture) -> None:
@@ -94,8 +105,8 @@ def add_picture(observation: Observation, picture: Picture) -> None:
         name: _add_channel(observation, name, planes) for name, planes in picture.channels.items()
     }
     if picture.colours is not None:
-        observation['image/hue_deg'] = hue_deg(means['blue'], means['green'], means['red'])
-        observation['image/saturation'] = mean_saturation(picture.colours)
+        observation['image/hue_deg'] = _hue_deg(means['blue'], means['green'], means['red'])
+        observation['image/saturation'] = _mean_saturation(picture.colours)
     if picture.luma is not None:
         if picture.luma.dtype == np.float32:
             _add_float_luma(observation, picture.luma)
@@ -136,50 +147,33 @@ def _add_luma(observation: Observation, luma: Plane) -> None:
     if counts.size > 256:
         nearest = np.rint(np.arange(counts.size) * unit).astype(np.int64)
         counts = np.bincount(nearest, counts, 256).astype(np.int64)
-    observation['image/entropy_bits'] = entropy_bits(counts)
-    observation['image/sharpness'] = sharpness(luma) * unit**2
+    observation['image/entropy_bits'] = _entropy_bits(counts)
+    observation['image/sharpness'] = _sharpness(luma) * unit**2
 
 
 def _add_float_luma(observation: Observation, luma: Plane) -> None:
     """Add the features of luma; without values that are not finite, but for the sharpness."""
     finite = luma[np.isfinite(luma)].astype(np.float64)
-    nothing = math.nan if not finite.size else None
-    observation['image/brightness'] = nothing or float(finite.mean())
-    observation['image/contrast'] = nothing or float(finite.std())
-    observation['image/dark_fraction'] = nothing or float((finite <= _DARK_LEVEL).mean())
-    observation['image/bright_fraction'] = nothing or float((finite >= _BRIGHT_LEVEL).mean())
+    if not finite.size:
+        observation |= dict.fromkeys(_LUMA_FEATURES, math.nan)
+        return
+    observation['image/brightness'] = float(finite.mean())
+    observation['image/contrast'] = float(finite.std())
+    observation['image/dark_fraction'] = float((finite <= _DARK_LEVEL).mean())
+    observation['image/bright_fraction'] = float((finite >= _BRIGHT_LEVEL).mean())
     levels = np.clip(np.rint(finite), 0, 255).astype(np.uint8).reshape(1, -1)
-    observation['image/entropy_bits'] = nothing or entropy_bits(histogram(levels))
+    observation['image/entropy_bits'] = _entropy_bits(histogram(levels))
     whole = finite.size == luma.size
-    observation['image/sharpness'] = sharpness(luma) if whole else math.nan
+    observation['image/sharpness'] = _sharpness(luma) if whole else math.nan
 
 
-class RepeatDetector:
-    """Tells a message whose data equals that of the one before: a frozen camera."""
-
-    def __init__(self) -> None:
-        self._previous: tuple[tuple[object, ...], NDArray[np.uint8]] | None = None
-
-    def __call__(self, form: tuple[object, ...], data: NDArray[np.uint8]) -> float:
-        """Return 1.0 if form and data are those of the call before, else 0.0.
-
-        data is kept until the next call, not copied.
-        """
-        previous, self._previous = self._previous, (form, data)
-        if previous is None or previous[0] != form:
-            return 0.0
-        before = previous[1]
-        # Frames of a live camera differ near the start: look there before reading all of it.
-        return float(np.array_equal(before[:4096], data[:4096]) and np.array_equal(before, data))
-
-
-def entropy_bits(levels: Counts) -> float:
+def _entropy_bits(levels: Counts) -> float:
     """Return the Shannon entropy [bit] of a histogram."""
     shares = levels[levels > 0] / levels.sum()
     return float(-(shares * np.log2(shares)).sum()) + 0.0  # never -0.0
 
 
-def hue_deg(blue: float, green: float, red: float) -> float:
+def _hue_deg(blue: float, green: float, red: float) -> float:
     """Return the circular mean of the hue [deg], 0 to 360, of pixels with these channel means.
 
     It wraps at red: over several frames look at the distribution, their plain mean says nothing.
@@ -190,7 +184,7 @@ def hue_deg(blue: float, green: float, red: float) -> float:
     return math.degrees(math.atan2(beta, alpha)) % 360 if alpha or beta else math.nan
 
 
-def mean_saturation(planes: Sequence[Plane]) -> float:
+def _mean_saturation(planes: Sequence[Plane]) -> float:
     """Return the mean HSV saturation, 0 to 1; planes: three of (H, W).
 
     Of floats, without pixels that are not finite. NaN where some are negative, which is no colour.
@@ -219,7 +213,7 @@ def _sum_of_saturation(first: Plane, second: Plane, third: Plane) -> float:
     return float(cv2.sumElems(cv2.divide(chroma, np.maximum(high, least), dtype=cv2.CV_32F))[0])
 
 
-def luma_of(pixels: Pixels, bgr: tuple[int, int, int]) -> Plane:
+def _luma_of(pixels: Pixels, bgr: tuple[int, int, int]) -> Plane:
     """Return the luma, (H, W), of pixels, (H, W, 3 or 4), in their type."""
     codes = {
         (3, 0): cv2.COLOR_BGR2GRAY,
@@ -230,7 +224,7 @@ def luma_of(pixels: Pixels, bgr: tuple[int, int, int]) -> Plane:
     return cv2.cvtColor(pixels, codes[pixels.shape[2], bgr[0]])
 
 
-def sharpness(luma: Plane) -> float:
+def _sharpness(luma: Plane) -> float:
     """Return the variance of the Laplacian of luma, (H, W), reduced to at most 640 columns."""
     height, width = luma.shape
     if width > _SHARPNESS_COLUMNS:

@@ -36,8 +36,8 @@ class MessageFields:
     def identity(self, key: str, paths: Paths) -> Leaf:
         """Return where a string, a number or an array of numbers is, as of a UUID."""
         leaf = self._first(key, paths)
-        is_array = leaf.kind == 'number' and leaf.plain
-        return leaf if is_array else self._of(key, leaf, {'string', 'number'})
+        array = leaf.kind == 'number' and leaf.is_array
+        return leaf if array else self._of(key, leaf, {'string', 'number'})
 
     def message(self, key: str, paths: Paths, *, many: bool) -> Leaf:
         """Return where a message, or a list of them, is."""
