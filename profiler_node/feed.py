@@ -5,7 +5,6 @@ import resource
 import sys
 import time
 
-from profiler_node.core.errors import DecodeError
 from profiler_node.core.profile import Profile
 from profiler_node.core.segments import Segments
 from profiler_node.core.stream import Stream
@@ -30,8 +29,8 @@ def feed(
 
 
 def change_segment(segments: Segments, data: memoryview) -> None:
-    """Take the segment from one serialized message; it stays where that cannot be read."""
-    try:
-        segments.update(data)
-    except DecodeError as error:
-        _log.warning('the segment stays %r: %s', segments.current, error)
+    """Take the segment from one serialized message, and say when that begins to be impossible."""
+    could_be_read = not segments.problem
+    segments.update(data)
+    if could_be_read and segments.problem:
+        _log.warning('the segment stays %r: %s', segments.current, segments.problem)

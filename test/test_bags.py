@@ -216,6 +216,7 @@ def test_another_topic_splits_the_streams_into_segments(packs, logged):
     assert {name: moments.count for name, moments in volts.items()} == {'docked': 2, 'driving': 1}
     assert volts['driving'].mean == 22.0
     assert "the segment stays 'driving'" in logged[0]
+    assert len(logged) == 1
     whole = profiles[0].merged(*profiles[1:])
     assert whole.source.segment == '*'
     check_packs(whole)

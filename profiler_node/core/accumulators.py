@@ -1,5 +1,6 @@
 """Features in the making: each takes values with their stamps [ns], in constant memory."""
 
+import hashlib
 from array import array
 from collections import Counter
 from itertools import repeat
@@ -153,6 +154,14 @@ class _LevelCounts:
         return (occupied * self._unit).astype(np.float32), self._counts[occupied]
 
 
+def _cut(category: str) -> str:
+    """Return category, a long one cut and with a hash, so that it stays one of its own."""
+    if len(category) <= _LONGEST_CATEGORY:
+        return category
+    digest = hashlib.sha256(category.encode('utf-8', 'replace')).hexdigest()[:8]
+    return f'{category[: _LONGEST_CATEGORY - 9]}~{digest}'
+
+
 class CategoryAccumulator:
     """Strings, one a message or several. Long ones are cut, lone surrogates replaced."""
 
@@ -164,7 +173,7 @@ class CategoryAccumulator:
     def add(self, value: str | tuple[str, ...], stamp_ns: int) -> None:  # noqa: ARG002 (protocol)
         """Add value."""
         for category in (value,) if isinstance(value, str) else value:
-            self._pending[category[:_LONGEST_CATEGORY]] += 1
+            self._pending[_cut(category)] += 1
             self._count += 1
             if len(self._pending) == _MOST_PENDING:
                 self._flush()

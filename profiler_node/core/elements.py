@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from profiler_node.core.moments import LARGEST
+from profiler_node.core.moments import LARGEST, level_moments
 from profiler_node.core.observation import Counts, FloatBins, Levels, Value
 
 FLOAT_BINS = 2**16
@@ -81,6 +81,18 @@ def _upper_halves(row: NDArray[Any]) -> NDArray[np.uint16]:
     return np.ascontiguousarray(row.view(np.uint16)[:, _UPPER_HALF::2])
 
 
+def _signed_bins(row: NDArray[Any]) -> FloatBins:
+    """Return the elements of row, (1, N) int8 or int16."""
+    unsigned = histogram(row.view(f'u{row.itemsize}'))
+    half = unsigned.size // 2
+    counts = np.roll(unsigned, half)  # from the smallest number on
+    count, mean, m2 = level_moments(counts)
+    numbers = np.flatnonzero(counts) - half
+    halves = _upper_halves(numbers.astype(np.float32).reshape(1, -1)).ravel()
+    bins = np.bincount(halves, counts[numbers + half], FLOAT_BINS).astype(np.int64)
+    return FloatBins(bins, count, mean - half, m2, float(numbers[0]), float(numbers[-1]))
+
+
 def bin_values(counts: Counts) -> tuple[NDArray[np.float32], Counts]:
     """Return the middles of the occupied bins of FloatBins.counts, increasing, and their counts."""
     counts = counts.copy()
@@ -100,6 +112,8 @@ def elements(values: NDArray[Any]) -> Value:
     row = np.ascontiguousarray(values).reshape(1, -1)
     if row.dtype == np.bool_:  # rosbags makes them of bytes, which need not be 0 or 1
         row = (row.view(np.uint8) != 0).view(np.uint8)
+    if row.size > _FEW and row.dtype in (np.int8, np.int16):
+        return _signed_bins(row)
     if row.size <= _FEW or row.dtype not in _BINNED:
         with np.errstate(over='ignore', invalid='ignore'):  # beyond float64, signaling NaN
             row = row.astype(np.float64)

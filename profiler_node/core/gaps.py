@@ -11,6 +11,7 @@ _FEWEST = 8  # intervals that tell a period
 _REGULAR_SHARE = 0.75  # of the intervals must be within the tolerance of the period
 _TOLERANCE = 0.2
 _SHORTEST_GAP = 1.5  # periods
+_MOST_LONG = 3  # intervals in a row that are gaps; more of them are another rate
 
 
 class SequenceGaps:
@@ -34,44 +35,62 @@ class SequenceGaps:
 
 
 class StampGaps:
-    """Follows the stamps of one stream, which tell it where that is regular."""
+    """Follows the stamps of one stream, which tell it where that is regular.
+
+    A gap is believed when the next interval is regular again: else the rate has changed.
+    """
 
     def __init__(self) -> None:
         self._newest_ns: int | None = None
         self._intervals_ns: deque[int] = deque(maxlen=_REMEMBERED)
-        self._missing = 0  # of those that were said to be, not come so far
         self._unreadable = 0  # messages since the newest stamp
+        self._doubtful = 0  # messages that are missing if the next interval is regular
+        self._long = 0  # intervals in a row
+        self._missing = 0  # messages that were said to be, and have not come since
 
     def unreadable(self) -> None:
         """Take a message that came without a stamp that can be read."""
         self._unreadable += 1
 
     def missing_before(self, stamp_ns: int) -> int:
-        """Return how many messages are missing before this one; 0 while the stream is irregular.
+        """Return how many messages have been missing; 0 while the stream is irregular.
 
         -1: this is one of those that were said to be missing.
         """
         newest_ns = self._newest_ns
         if newest_ns is not None and stamp_ns <= newest_ns:
-            came = min(self._missing, int(stamp_ns < newest_ns))
-            self._missing -= came
-            return -came
+            return -self._come_after_all(int(stamp_ns < newest_ns))
         self._newest_ns = stamp_ns
-        missing = self._periods(stamp_ns - newest_ns) if newest_ns is not None else 0
-        missing = max(missing - self._unreadable, 0)
-        self._unreadable = 0
+        unreadable, self._unreadable = self._unreadable, 0
+        if newest_ns is None:
+            return 0
+        periods = self._periods(stamp_ns - newest_ns)
+        self._intervals_ns.append(stamp_ns - newest_ns)
+        if periods > 1:
+            self._long += 1
+            self._doubtful += max(periods - 1 - unreadable, 0)
+            return 0
+        missing = self._doubtful if self._long <= _MOST_LONG else 0
+        self._doubtful = self._long = 0
         self._missing += missing
         return missing
 
+    def _come_after_all(self, messages: int) -> int:
+        """Return how many of messages, 0 or 1, were said to be missing; they no longer are."""
+        if self._doubtful:
+            self._doubtful -= messages
+            return 0
+        came = min(self._missing, messages)
+        self._missing -= came
+        return came
+
     def _periods(self, interval_ns: int) -> int:
-        """Return how many more periods than one are in interval_ns."""
-        period_ns = 0.0
-        if self._intervals_ns and interval_ns > _SHORTEST_GAP * min(self._intervals_ns):
-            period_ns = self._period_ns()
-        self._intervals_ns.append(interval_ns)
-        if period_ns and _SHORTEST_GAP * period_ns < interval_ns <= _LONGEST_GAP_NS:
-            return round(interval_ns / period_ns) - 1
-        return 0
+        """Return how many periods an interval is, 1 where that cannot be told."""
+        shortest_ns = min(self._intervals_ns, default=interval_ns)
+        if not _SHORTEST_GAP * shortest_ns < interval_ns <= _LONGEST_GAP_NS:
+            return 1
+        period_ns = self._period_ns()
+        return max(round(interval_ns / period_ns), 1) if period_ns else 1
 
     def _period_ns(self) -> float:
         """Return the time between two messages, 0 where it is not regular."""

@@ -102,10 +102,12 @@ Feature = NumericFeature | CategoricalFeature
 class Counters:
     """What became of the messages, and what profiling them cost.
 
-    seen = decoded + sum(decode_errors) + late + shed. lost: never received, by the publisher's
-    sequence numbers, which tell what was lost on the way and what our queue had no room for, or
-    else by gaps in the stamps of a regular stream. duplicate_stamps,
-    stamp_regressions: messages whose header stamp equals, or is behind, that of the one before.
+    seen = decoded + sum(decode_errors) + late + shed. lost: published but never received, by the
+    publisher's sequence numbers, which tell what was lost on the way and what our queue had no room
+    for; where there are none, as in a recording, it is stamp_gaps. stamp_gaps: messages missing in
+    the stamps of a regular stream, with those that the source never published.
+    duplicate_stamps, stamp_regressions: messages whose header stamp equals, or is behind, that of
+    the one before.
     zero_stamps: messages that say no time. foreign_stamps: messages whose stamp is of another
     clock, for it is more than 1 s after, or 1 h before, the receive time. cpu_ns: CPU time that the
     feeding thread spent on the stream. peak_rss_bytes: the most memory that the process has held so
@@ -122,6 +124,7 @@ class Counters:
     stamp_regressions: int = 0
     zero_stamps: int = 0
     foreign_stamps: int = 0
+    stamp_gaps: int = 0
     cpu_ns: int = 0
     peak_rss_bytes: int = 0
 

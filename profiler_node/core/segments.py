@@ -4,6 +4,7 @@ from rosbags.typesys.store import Typestore
 
 from profiler_node.core.config import SegmentConfig
 from profiler_node.core.decode import decoder_for
+from profiler_node.core.errors import DecodeError
 from profiler_node.core.names import OTHER, name_of, text_of
 from profiler_node.core.paths import PathError, leaf_at
 
@@ -13,7 +14,8 @@ MOST_SEGMENTS = 16
 class Segments:
     """Follows the topic that names the segments, whose messages are of message_type.
 
-    current: the segment of what comes now, '' before the first value. After 16 different ones all
+    current: the segment of what comes now, '' before the first value. problem: why the last value
+    could not be read, and the segment stays as it is; '' if it could. After 16 different ones all
     new ones are `other`. Raises PathError for a field that is not there or is no single value, and
     UnknownTypeError.
     """
@@ -27,11 +29,17 @@ class Segments:
             )
         self._read = leaf.reader()
         self._known: set[str] = set()
-        self.current = ''
+        self.current = self.problem = ''
 
     def update(self, data: memoryview) -> None:
-        """Take the value of one serialized message. DecodeError: it cannot be read."""
-        segment = name_of(text_of(self._read(self._decode(data))))
+        """Take the value of one serialized message."""
+        try:
+            message = self._decode(data)
+        except DecodeError as error:
+            self.problem = str(error)
+            return
+        self.problem = ''
+        segment = name_of(text_of(self._read(message)))
         if segment in self._known or len(self._known) < MOST_SEGMENTS:
             self._known.add(segment)
             self.current = segment

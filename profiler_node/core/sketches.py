@@ -169,7 +169,7 @@ class CategorySketch:
 
     def update(self, value: str, weight: int = 1) -> None:
         """Add value weight times."""
-        self._hll.update(value)
+        self._hll.update(value or '\0')  # it would leave out an empty string
         self._frequent.update(value, weight)
 
     def to_bytes(self) -> tuple[bytes, bytes]:

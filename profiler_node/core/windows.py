@@ -32,12 +32,17 @@ class WindowCounts:
     stamp_regressions: int = 0
     zero_stamps: int = 0
     foreign_stamps: int = 0
+    stamp_gaps: int = 0
     cpu_ns: int = 0
     peak_rss_bytes: int = 0
 
-    def count_lost(self, messages: int) -> None:
-        """Count messages as lost; -1: one that was has come after all."""
-        self.lost = max(self.lost + messages, 0)
+    def count_missing(self, by_stamps: int, lost: int | None) -> None:
+        """Count missing messages.
+
+        by_stamps: as the stamps tell it, -1 for one that has come after all. lost: as of Message.
+        """
+        self.stamp_gaps = max(self.stamp_gaps + by_stamps, 0)
+        self.lost = max(self.lost + (by_stamps if lost is None else lost), 0)
 
     def finish(self) -> Counters:
         """Return the counters as they are now."""
@@ -51,6 +56,7 @@ class WindowCounts:
             stamp_regressions=self.stamp_regressions,
             zero_stamps=self.zero_stamps,
             foreign_stamps=self.foreign_stamps,
+            stamp_gaps=self.stamp_gaps,
             cpu_ns=self.cpu_ns,
             peak_rss_bytes=self.peak_rss_bytes,
         )
@@ -150,8 +156,7 @@ class _Timeline:
         tally.seen += 1
         tally.zero_stamps += message.zero_stamp
         tally.foreign_stamps += message.foreign_stamp
-        missing = self.gaps.missing_before(message.stamp_ns)
-        tally.count_lost(missing if message.lost is None else message.lost)
+        tally.count_missing(self.gaps.missing_before(message.stamp_ns), message.lost)
         if self.last_stamp_ns is not None:
             interval_ns = message.stamp_ns - self.last_stamp_ns
             if interval_ns < 0:
@@ -221,8 +226,7 @@ class Windows:
             tally.seen += len(self._candidate)
             tally.late += len(self._candidate)
             for late in self._candidate:
-                missing = self._current.gaps.missing_before(late.stamp_ns)
-                tally.count_lost(missing if late.lost is None else late.lost)
+                tally.count_missing(self._current.gaps.missing_before(late.stamp_ns), late.lost)
             self._move_unreadable(tally)
         self._candidate = []
         return self._finish(self._current.close(self._current.newest_ns))

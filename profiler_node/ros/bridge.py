@@ -1,6 +1,7 @@
 """The node `bridge`: profiles in, objects in a store out."""
 
 import sys
+from copy import copy
 from dataclasses import dataclass
 
 from edge_profiler.msg import Profile as ProfileMessage
@@ -17,6 +18,7 @@ from profiler_node.ros.qos import PROFILES_QOS
 from profiler_node.ros.state import state_path
 from profiler_node.settings import check_ranges, setting
 
+_WAITING = 10_000  # profiles that may come at once, as when many windows close together
 _LAST_UPLOAD_S = 1.0  # with the wait for the profiler, five seconds at most
 
 
@@ -52,7 +54,9 @@ class Bridge(ProcessNode):
         self._spool = Spool(folder / 'spool.sqlite3')
         self._uploader = Uploader(self._spool, send, config)
         self._uploader.start()
-        self.create_subscription(ProfileMessage, 'profiles', self._on_profile, PROFILES_QOS)
+        qos = copy(PROFILES_QOS)
+        qos.depth = _WAITING
+        self.create_subscription(ProfileMessage, 'profiles', self._on_profile, qos)
 
     def _on_profile(self, message: ProfileMessage) -> None:
         self.handled += 1

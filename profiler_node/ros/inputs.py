@@ -18,23 +18,29 @@ _NO_SEQUENCE_NUMBER = 2**64 - 1  # what an RMW says that does not number the mes
 Receive = Callable[[memoryview, int, int | None], None]
 """Takes a message, when it was received [ns], and how many before it were lost, None if unknown."""
 
-Begin = Callable[[Collection[str]], tuple[str, Receive]]
+Begin = Callable[[str, Collection[str]], tuple[str, int, Receive]]
 
 
 class Input:
     """One topic. Nothing happens before something is published on it.
 
-    begin: is called with the message types that are published, and returns the one to take and what
-    takes its messages; ValueError says why there can be none. depth: how many messages may wait.
+    topic: as configured. begin: is called with the resolved name and the message types that are
+    published, and returns which of them to take, how many messages may wait, and what takes them;
+    ValueError says why there can be none.
     """
 
-    def __init__(self, node: ProcessNode, topic: str, depth: int, begin: Begin) -> None:
+    def __init__(self, node: ProcessNode, topic: str, begin: Begin) -> None:
         self._node = node
+        # What the node is asked by this name it remaps itself, so that it must be the given one.
         self._topic = topic
-        self._depth = depth
+        try:
+            self.resolved = node.resolve_topic_name(topic)
+        except RuntimeError as error:
+            raise ValueError(f'topic {topic!r}: {error}') from error
         self._begin = begin
         self._refused: Collection[str] = ()
         self._type = ''
+        self._depth = 0
         self._receive: Receive | None = None
         self._subscription: Subscription | None = None
         self._qos: QoSProfile | None = None
@@ -68,7 +74,7 @@ class Input:
         if types == self._refused:
             return False
         try:
-            self._type, self._receive = self._begin(types)
+            self._type, self._depth, self._receive = self._begin(self.resolved, types)
         except ValueError as error:
             self._refused = types
             self.complain(f'cannot be profiled: {error}')
@@ -78,7 +84,7 @@ class Input:
         """Log text as a warning about the topic, once."""
         if text != self._complaint:
             self._complaint = text
-            self._node.get_logger().warning(f'{self._topic}: {text}')
+            self._node.get_logger().warning(f'{self.resolved}: {text}')
 
     def _subscribe(self, qos: QoSProfile) -> None:
         if self._subscription is not None:
@@ -95,14 +101,15 @@ class Input:
                 callback,
                 asked,
                 raw=True,
-                qos_overriding_options=given_overrides(self._node, self._topic),
+                qos_overriding_options=given_overrides(self._node, self.resolved),
             )
-        except (ImportError, RuntimeError, AssertionError, AttributeError, TypeError) as error:
-            # What rclpy raises for a bad QoS override depends on the policy.
+        except Exception as error:
+            # What rclpy raises for a bad QoS override depends on the policy, and a broken message
+            # package has an exception of its own: the other topics are to be profiled all the same.
             self.complain(f'cannot be subscribed: {error}')
             return
         self._node.get_logger().info(
-            f'{self._topic}: subscribed ({asked.reliability.name.lower()}, '
+            f'{self.resolved}: subscribed ({asked.reliability.name.lower()}, '
             f'{asked.durability.name.lower()})'
         )
 
@@ -112,8 +119,15 @@ class Input:
         lost = None
         if self._gaps is not None and number != _NO_SEQUENCE_NUMBER:
             lost = self._gaps.lost_before(number)
+            if lost and self._has_other_publishers():
+                lost = self._gaps = None
         if self._receive is not None:
             self._receive(memoryview(data), self._receive_ns(info), lost)
+
+    def _has_other_publishers(self) -> bool:
+        """Whether somebody publishes who did not at the last look."""
+        publishers = self._node.get_publishers_info_by_topic(self._topic)
+        return {bytes(publisher.endpoint_gid) for publisher in publishers} != self._publishers
 
     def _receive_ns(self, info: dict[str, Any]) -> int:
         """Return when a message came in, in the clock that the stamps are to be compared with."""

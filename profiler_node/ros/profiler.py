@@ -3,7 +3,7 @@
 import socket
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
@@ -38,6 +38,13 @@ _LOOK_PERIOD_S = 1.0  # between two looks for publishers and for silent streams
 # How long the last profiles may take to be acknowledged: Fast DDS asks for that every 3 s.
 _ACKNOWLEDGE_S = 3.5
 
+_LARGE = {
+    'sensor_msgs/msg/CompressedImage',
+    'sensor_msgs/msg/Image',
+    'sensor_msgs/msg/PointCloud2',
+}
+_SMALL = 50  # times as many messages of other types may wait
+
 STREAM_DEFAULTS = {'depth': StreamConfig(kind='depth')}
 """The defaults of streams of such a name, where they are not those of all others."""
 
@@ -59,7 +66,11 @@ class ProfilerConfig:
         'that are built in.',
     )
     queue_depth: int = setting(
-        10, 'Messages of a topic that may wait to be profiled.', minimum=1, maximum=10_000
+        10,
+        'Images or clouds of a topic that may wait to be profiled; of other messages 50 times as '
+        'many.',
+        minimum=1,
+        maximum=1_000,
     )
     state_dir: str = setting(
         '', 'Folder for what outlives a restart. Empty: edge_profiler in ROS_HOME or ~/.ros.'
@@ -104,11 +115,11 @@ class Profiler(ProcessNode):
         self._mappings = all_mappings(self._config.detections_file)
         self._segments: Segments | None = None
         self._inputs = [
-            self._input(channel.config.topic or channel.name, partial(self._begin_stream, channel))
+            Input(self, channel.config.topic or channel.name, partial(self._begin_stream, channel))
             for channel in self._channels
         ]
         if self._segment.topic:
-            self._inputs.insert(0, self._input(self._segment.topic, self._begin_segments))
+            self._inputs.insert(0, Input(self, self._segment.topic, self._begin_segments))
         self._epoch = first_epoch(state_path(self._config.state_dir))
         self._publisher = self.create_publisher(ProfileMessage, 'profiles', PROFILES_QOS)
         # Steady time, so that neither a clock that is set nor a paused simulation stops it.
@@ -119,22 +130,16 @@ class Profiler(ProcessNode):
         defaults = STREAM_DEFAULTS.get(name)
         return _Channel(name, read_config(self, StreamConfig, f'stream.{name}', defaults))
 
-    def _input(self, topic: str, begin: Callable[..., tuple[str, Receive]]) -> Input:
-        try:
-            resolved = self.resolve_topic_name(topic)
-        except RuntimeError as error:
-            raise ValueError(f'topic {topic!r}: {error}') from error
-        return Input(self, resolved, self._config.queue_depth, partial(begin, resolved))
-
-    def _begin_segments(self, _: str, types: Collection[str]) -> tuple[str, Receive]:
+    def _begin_segments(self, _: str, types: Collection[str]) -> tuple[str, int, Receive]:
         message_type = min(types)
         segments = Segments(message_type, installed_store(message_type), self._segment)
         self._segments = segments
-        return message_type, lambda data, _receive_ns, _lost: change_segment(segments, data)
+        depth = self._config.queue_depth * _SMALL
+        return message_type, depth, lambda data, _receive_ns, _lost: change_segment(segments, data)
 
     def _begin_stream(
         self, channel: _Channel, topic: str, types: Collection[str]
-    ) -> tuple[str, Receive]:
+    ) -> tuple[str, int, Receive]:
         sensing = Sensing(channel.config, mappings=self._mappings, to_bgr=to_bgr)
         message_type = type_to_profile(types, sensing)
         sensing = replace(sensing, store=installed_store(message_type))
@@ -151,7 +156,8 @@ class Profiler(ProcessNode):
         if stream.problem:
             self.get_logger().warning(f'{topic}: {stream.problem}')
         channel.stream = stream
-        return message_type, partial(self._receive, channel, stream)
+        depth = self._config.queue_depth * (1 if message_type in _LARGE else _SMALL)
+        return message_type, depth, partial(self._receive, channel, stream)
 
     def _receive(
         self, channel: _Channel, stream: Stream, data: memoryview, receive_ns: int, lost: int | None

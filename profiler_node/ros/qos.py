@@ -14,11 +14,11 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 
 PROFILES_QOS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
-    depth=100,
+    depth=1000,
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
-"""Of the topic `profiles`: a bridge that starts late still gets the last 100."""
+"""Of the topic `profiles`: a bridge that starts late, or is slow, still gets the last 1,000."""
 
 
 def matching_qos(
@@ -27,19 +27,19 @@ def matching_qos(
     """Return the strongest QoS that is compatible with all of offered, one or more.
 
     depth is ours: how many messages may wait for us is not told by discovery. present: the QoS so
-    far; what was volatile stays so, or the publishers would send again what has been counted.
+    far; a new subscription is volatile, or the publishers would send again what has been counted.
     """
     reliable = all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered)
-    volatile = present is not None and present.durability == DurabilityPolicy.VOLATILE
-    latched = not volatile and all(
-        qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered
-    )
-    return QoSProfile(
+    latched = all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered)
+    strongest = QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=depth,
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
     )
+    if present is not None and strongest != present:
+        strongest.durability = DurabilityPolicy.VOLATILE
+    return strongest
 
 
 def given_overrides(node: Node, topic: str) -> QoSOverridingOptions:

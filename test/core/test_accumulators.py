@@ -102,8 +102,15 @@ def category(*values):
     return accumulator.finish()
 
 
-def test_a_long_category_is_cut():
-    assert category('x' * 10_000).top(1) == [('x' * 128, 1)]
+def test_a_long_category_is_cut_and_stays_one_of_its_own():
+    feature = category('x' * 10_000, 'x' * 10_000, 'x' * 10_001, 'x' * 128)
+    assert [(len(name), count) for name, count in feature.top(3)] == [(128, 2), (128, 1), (128, 1)]
+    assert feature.distinct == 3
+
+
+def test_an_empty_string_is_a_category():
+    feature = category('', '', 'imu')
+    assert (feature.distinct, feature.top(1)) == (2, [('', 2)])
 
 
 def test_a_million_distinct_categories_take_little_memory():

@@ -224,3 +224,13 @@ def test_bools_are_0_and_1_whatever_their_bytes(shape):
 def test_strided_elements_are_those_that_they_show():
     values = RANDOM.normal(0, 1, (200, 300)).astype(np.float32)
     same_moments(elements(values[::2, ::-3]), values[::2, ::-3])
+
+
+@pytest.mark.parametrize('dtype', [np.int8, np.int16])
+def test_signed_numbers_are_counted_without_a_copy_of_each(dtype):
+    info = np.iinfo(dtype)
+    values = RANDOM.integers(info.min, info.max, (300, 400), endpoint=True).astype(dtype)
+    bins = elements(values)
+    assert (bins.count, bins.min, bins.max) == (values.size, values.min(), values.max())
+    same_moments(bins, values)
+    assert np.array_equal(bins.counts, float_bins(values.astype(np.float32)).counts)

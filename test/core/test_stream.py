@@ -93,7 +93,14 @@ def test_what_was_lost_is_counted_whatever_came_after_it(twist):
 
 def test_without_sequence_numbers_gaps_in_regular_stamps_are_lost_messages(twist):
     stamps = [RECEIVED + n * SECOND // 10 for n in range(40) if n not in {20, 21}]
-    assert profile_of(make(), *map(twist, stamps)).counters.lost == 2
+    counters = profile_of(make(), *map(twist, stamps)).counters
+    assert counters.lost == counters.stamp_gaps == 2
+
+
+def test_what_the_source_left_out_is_told_from_what_was_lost_on_the_way(twist):
+    stamps = [RECEIVED + n * SECOND // 10 for n in range(40) if n not in {20, 21}]
+    counters = profile_of(make(), *map(twist, stamps), lost=0).counters
+    assert (counters.lost, counters.stamp_gaps) == (0, 2)
 
 
 def test_a_type_without_a_definition_is_counted(twist):

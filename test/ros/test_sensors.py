@@ -72,7 +72,7 @@ def test_recordings_of_all_sensors_give_the_numbers_of_the_bags(
     names = [topic.lstrip('/') for _, *topics in RECORDINGS.values() for topic in topics]
     bags = {name: recording(name) for name in RECORDINGS}
     topics = {name: {'topic': f'/{name}'} for name in names}
-    node = profiler(streams=names, stream=topics, queue_depth=100)
+    node = profiler(streams=names, stream=topics)
     players = [
         run('player', bags[name], '--rate', rate, '--expect', *topics)
         for name, (rate, *topics) in RECORDINGS.items()

@@ -1,6 +1,7 @@
 """The `field/` features: the leaves of any message type."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
@@ -39,8 +40,8 @@ class FieldsExtractor:
     def __call__(self, message: Any, observation: Observation) -> None:
         """Add the features of message."""
         for name, read, convert in self._leaves:
-            if (value := read(message)) is not None:
-                observation[name] = convert(value)
+            if (value := convert(read(message))) is not None:
+                observation[name] = value
         if self._is_calibration:
             values = (read(message) for _, read, _ in self._leaves)
             observation['field/calibration'] = _fingerprint(values)
@@ -63,10 +64,19 @@ def _named(path: str) -> tuple[str, str]:
     return (name.strip(), rest.strip()) if equals else (path.strip(), path.strip())
 
 
-def _converter(leaf: Leaf) -> Callable[[Any], Value]:
+def _converter(leaf: Leaf) -> Callable[[Any], Value | None]:
     if leaf.kind == 'string':
-        return tuple if leaf.many else str
-    return _elements if leaf.many else float
+        return tuple if leaf.many else _text
+    return _elements if leaf.many else _number
+
+
+def _text(value: str | None) -> str | None:
+    return value
+
+
+def _number(value: float | None) -> float:
+    """Return value, NaN where an array is too short to have it."""
+    return math.nan if value is None else float(value)
 
 
 def _elements(values: Any) -> Value:

@@ -25,17 +25,6 @@ Plane = NDArray[Any]
 
 _DARK_LEVEL, _BRIGHT_LEVEL = 5, 250
 _SHARPNESS_COLUMNS = 640
-_LUMA_FEATURES = tuple(
-    f'image/{name}'
-    for name in (
-        'brightness',
-        'contrast',
-        'dark_fraction',
-        'bright_fraction',
-        'entropy_bits',
-        'sharpness',
-    )
-)
 _CACHED = 2**18  # pixels whose planes stay in the cache
 
 
@@ -152,18 +141,14 @@ def _add_luma(observation: Observation, luma: Plane) -> None:
 
 
 def _add_float_luma(observation: Observation, luma: Plane) -> None:
-    """Add the features of luma; without values that are not finite, but for the sharpness."""
+    """Add the features of luma that do not depend on what is black and white in it.
+
+    They are of the finite values; where there are others, there is no sharpness.
+    """
     finite = luma[np.isfinite(luma)].astype(np.float64)
-    if not finite.size:
-        observation |= dict.fromkeys(_LUMA_FEATURES, math.nan)
-        return
-    observation['image/brightness'] = float(finite.mean())
-    observation['image/contrast'] = float(finite.std())
-    observation['image/dark_fraction'] = float((finite <= _DARK_LEVEL).mean())
-    observation['image/bright_fraction'] = float((finite >= _BRIGHT_LEVEL).mean())
-    levels = np.clip(np.rint(finite), 0, 255).astype(np.uint8).reshape(1, -1)
-    observation['image/entropy_bits'] = _entropy_bits(histogram(levels))
     whole = finite.size == luma.size
+    observation['image/brightness'] = float(finite.mean()) if finite.size else math.nan
+    observation['image/contrast'] = float(finite.std()) if finite.size else math.nan
     observation['image/sharpness'] = _sharpness(luma) if whole else math.nan
 
 

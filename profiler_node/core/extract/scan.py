@@ -1,6 +1,7 @@
 """The `scan/` features of sensor_msgs/LaserScan, by REP-117.
 
-NaN is no measurement, inf no return within reach, -inf an object too close. Fractions are of all
+NaN is no measurement, inf no return within reach, -inf an object too close. A range of 0, which
+drivers send for no return, is below the minimum even where that is 0. Fractions are of all
 beams; valid, inf, nan, below_min and above_max add up to 1. Intensities are those of all beams.
 """
 
@@ -26,7 +27,7 @@ class ScanExtractor:
         low, high = message.range_min, message.range_max
         if not high > low:  # not set by the driver: any distance will do
             low, high = 0.0, math.inf
-        below = (ranges < low) | (ranges == -math.inf)
+        below = (ranges < low) | (ranges == 0) | (ranges == -math.inf)
         nan, infinite = np.isnan(ranges), ranges == math.inf
         above = (ranges > high) & ~infinite
         valid = ~(below | nan | infinite | above)

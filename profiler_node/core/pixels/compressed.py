@@ -19,7 +19,7 @@ from profiler_node.core.pixels.rvl import decode_rvl
 _JPEG_PIXELS_PER_BYTE = 512
 _DEFLATE_RATIO = 1032
 _FLAT_PIXELS, _PIXELS_PER_BYTE = 2**23, 600
-_MOST_PIXELS = 2**27  # more than cameras have
+_MOST_PIXELS = 2**26  # more than cameras have
 
 _JPEG, _PNG, _RIFF = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n', b'RIFF'
 # Start-of-frame markers of JPEG: C0 to CF but for DHT, JPG and DAC.

@@ -221,7 +221,7 @@ def test_chosen_fields_by_their_names(serialized, profiled, same_numbers):
     found = {name: feature for name, feature in profile.features.items() if 'field/' in name}
     numbers = {
         'field/first': [0.5, 2.5],
-        'field/second': [1.5],
+        'field/second': [1.5, np.nan],
         'field/position': [0.5, 1.5, 2.5],
         'field/header.stamp.sec': [0.0, 0.0],
     }

@@ -18,9 +18,9 @@ def expected_features(scans):
         kinds = {
             'nan': np.isnan(ranges),
             'inf': np.isposinf(ranges),
-            'below_min': np.isneginf(ranges) | (ranges < low),
+            'below_min': np.isneginf(ranges) | (ranges < low) | (ranges == 0),
             'above_max': np.isfinite(ranges) & (ranges > high),
-            'valid': np.isfinite(ranges) & (ranges >= low) & (ranges <= high),
+            'valid': np.isfinite(ranges) & (ranges != 0) & (ranges >= low) & (ranges <= high),
         }
         assert sum(kinds.values()).tolist() == [1] * ranges.size
         for kind, which in kinds.items():
