@@ -10,13 +10,7 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys.store import Typestore
 
 from profiler_node.core.config import SegmentConfig, SketchConfig, StreamConfig, WindowConfig
-from profiler_node.core.decode import (
-    NO_TYPES,
-    UnknownTypeError,
-    store_with,
-    types_in,
-    types_in_idl,
-)
+from profiler_node.core.decode import NO_TYPES, UnknownTypeError, store_of
 from profiler_node.core.profile import Profile, Source
 from profiler_node.core.segments import Segments
 from profiler_node.core.stream import Sensing, Stream, type_to_profile
@@ -116,14 +110,11 @@ def _store_of(connection: Connection) -> Typestore:
 
 def _recorded_store(connection: Connection) -> Typestore:
     """Return the definitions that came with the messages. Raises UnknownTypeError."""
-    definition, types = connection.msgdef, {}
+    definition = connection.msgdef
     if definition.format == MessageDefinitionFormat.MSG:
-        types = types_in(connection.msgtype, definition.data)
-    elif definition.format == MessageDefinitionFormat.IDL:
+        return store_of({connection.msgtype: definition.data})
+    if definition.format == MessageDefinitionFormat.IDL:
         first, *files = definition.data.split(_IDL_FILE)
-        # Each begins with a line that names the type.
-        for text in filter(None, [first, *(file.partition('\n')[2] for file in files)]):
-            types |= types_in_idl(connection.msgtype, text)
-    else:
-        raise UnknownTypeError(f'the recording has no definition of {connection.msgtype}')
-    return store_with(types)
+        texts = [file.partition('\n')[2] for file in files]  # after the line that names the type
+        return store_of({}, [first, *texts] if first else texts)
+    raise UnknownTypeError(f'the recording has no definition of {connection.msgtype}')
