@@ -61,14 +61,15 @@ def profile_bag(  # noqa: PLR0913 (what the parameters of the node say)
             )
             if made[topic].problem:
                 _log.warning('%s: %s', topic, made[topic].problem)
-        segments = None
+        segments, splitting = None, ('', '')
         if segment.topic:
-            splitting = next(iter(connections[segment.topic].values()))
-            segments = Segments(splitting.msgtype, _store_of(splitting), segment)
+            splitting = segment.topic, min(connections[segment.topic])
+            store = _store_of(connections[segment.topic][splitting[1]])
+            segments = Segments(splitting[1], store, segment)
         read = [c for c in reader.connections if c.topic in {*made, segment.topic}]
         # The reader would take no connections for all of them.
         for connection, log_ns, data in reader.messages(read) if read else ():
-            if segments and connection.topic == segment.topic:
+            if segments and (connection.topic, connection.msgtype) == splitting:
                 change_segment(segments, memoryview(data))
             stream = made.get(connection.topic)
             if stream and connection.msgtype == stream.source.message_type:

@@ -20,6 +20,15 @@ from profiler_node.core.stream import Sensing, Stream
 ROOT = Path(__file__).parent.parent
 STORE = get_typestore(Stores.ROS2_JAZZY)
 NOT_GIVEN = object()
+RECORDINGS = (
+    'euroc_camera_imu',
+    'kinect_rgbd',
+    'lidar_sweeps',
+    'realsense_d435',
+    'scan_hokuyo_2010',
+    'scan_sick_intel_lab',
+    'voc_detections',
+)
 
 
 @pytest.fixture(scope='session')
@@ -33,6 +42,18 @@ def recording() -> Callable[[str], Path]:
         return folder / name
 
     return find
+
+
+@pytest.fixture(scope='session')
+def recordings(recording: Callable[[str], Path]) -> list[Path]:
+    """The folders of all real recordings."""
+    return [recording(name) for name in RECORDINGS]
+
+
+@pytest.fixture(params=RECORDINGS)
+def each_recording(request: pytest.FixtureRequest, recording: Callable[[str], Path]) -> Path:
+    """The folder of one real recording after the other."""
+    return recording(request.param)
 
 
 @pytest.fixture

@@ -18,15 +18,6 @@ from profiler_node.core.stream import Stream
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 CAMERA = '/cam0/image_raw'
-RECORDINGS = (
-    'euroc_camera_imu',
-    'kinect_rgbd',
-    'lidar_sweeps',
-    'realsense_d435',
-    'scan_hokuyo_2010',
-    'scan_sick_intel_lab',
-    'voc_detections',
-)
 
 
 @pytest.fixture(scope='module')
@@ -243,12 +234,11 @@ def test_fields_are_chosen_and_renamed_by_configuration(packs):
     assert profile.features['field/cells[1]'].moments.mean == 3.0
 
 
-@pytest.mark.parametrize('name', RECORDINGS)
-def test_every_topic_of_a_real_recording_has_profiles_of_all_its_messages(recording, name):
-    with AnyReader([recording(name)], default_typestore=STORE) as reader:
+def test_every_topic_of_a_real_recording_has_profiles_of_all_its_messages(each_recording):
+    with AnyReader([each_recording], default_typestore=STORE) as reader:
         counts = {connection.topic: connection.msgcount for connection in reader.connections}
     decoded = Counter()
-    for profile in profile_bag(recording(name)):
+    for profile in profile_bag(each_recording):
         assert profile.counters.decoded == profile.counters.seen
         groups = {feature.partition('/')[0] for feature in profile.features}
         assert groups - {'message'}, profile.source.topic

@@ -30,15 +30,6 @@ CPU_S = 5.0  # that one message may take
 LARGE_BYTES = 100_000  # larger ones get a tenth of the turns
 NASTY = np.array([0, 1, 2**31 - 1, 2**31, 2**32 - 1, 0x7F800000, 0x7FC00000, 2**16], '<u4')
 MAPPINGS = all_mappings()
-RECORDINGS = (
-    'euroc_camera_imu',
-    'kinect_rgbd',
-    'lidar_sweeps',
-    'realsense_d435',
-    'scan_hokuyo_2010',
-    'scan_sick_intel_lab',
-    'voc_detections',
-)
 DEPTH = StreamConfig(kind='depth', depth_max_m=10.0)
 
 
@@ -237,10 +228,10 @@ def test_damaged_small_messages_of_every_kind(image, serialized, vision_store):
 
 
 @pytest.mark.usefixtures('memory')
-def test_damaged_messages_of_real_recordings(recording):
+def test_damaged_messages_of_real_recordings(recordings):
     samples = []
-    for name in RECORDINGS:
-        with Reader(recording(name)) as reader:
+    for path in recordings:
+        with Reader(path) as reader:
             seen = set()
             for connection in reader.connections:
                 if connection.msgtype in seen and 'Image' not in connection.msgtype:

@@ -59,7 +59,7 @@ class StampGaps:
         """
         newest_ns = self._newest_ns
         if newest_ns is not None and stamp_ns <= newest_ns:
-            return -self._come_after_all(int(stamp_ns < newest_ns))
+            return -1 if stamp_ns < newest_ns and self._was_missing() else 0
         self._newest_ns = stamp_ns
         unreadable, self._unreadable = self._unreadable, 0
         if newest_ns is None:
@@ -75,14 +75,14 @@ class StampGaps:
         self._missing += missing
         return missing
 
-    def _come_after_all(self, messages: int) -> int:
-        """Return how many of messages, 0 or 1, were said to be missing; they no longer are."""
+    def _was_missing(self) -> bool:
+        """Take a message that came after a newer one; whether it had been said to be missing."""
         if self._doubtful:
-            self._doubtful -= messages
-            return 0
-        came = min(self._missing, messages)
-        self._missing -= came
-        return came
+            self._doubtful -= 1
+            return False
+        said = self._missing > 0
+        self._missing -= said
+        return said
 
     def _periods(self, interval_ns: int) -> int:
         """Return how many periods an interval is, 1 where that cannot be told."""

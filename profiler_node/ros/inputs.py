@@ -8,6 +8,7 @@ from typing import Any
 
 from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from profiler_node.core.gaps import SequenceGaps
 from profiler_node.ros.process import ProcessNode
@@ -58,11 +59,11 @@ class Input:
             return
         if others := types - {self._type}:
             self.complain(f'profiling {self._type}, not {", ".join(sorted(others))}')
-        taken = [publisher for publisher in publishers if publisher.topic_type == self._type]
+        taken = self._of_our_type(publishers)
         if not taken:
             return
         qos = matching_qos([publisher.qos_profile for publisher in taken], self._depth, self._qos)
-        ids = {bytes(publisher.endpoint_gid) for publisher in taken}
+        ids = _ids(taken)
         if ids != self._publishers or qos != self._qos:
             # A message does not say which publisher its sequence number is of.
             self._publishers, self._gaps = ids, SequenceGaps() if len(ids) == 1 else None
@@ -119,15 +120,19 @@ class Input:
         lost = None
         if self._gaps is not None and number != _NO_SEQUENCE_NUMBER:
             lost = self._gaps.lost_before(number)
-            if lost and self._has_other_publishers():
+            if lost is None or (lost and self._has_other_publishers()):
                 lost = self._gaps = None
+                self._publishers = set()  # the next look begins anew with those that are there
         if self._receive is not None:
             self._receive(memoryview(data), self._receive_ns(info), lost)
 
     def _has_other_publishers(self) -> bool:
         """Whether somebody publishes who did not at the last look."""
         publishers = self._node.get_publishers_info_by_topic(self._topic)
-        return {bytes(publisher.endpoint_gid) for publisher in publishers} != self._publishers
+        return _ids(self._of_our_type(publishers)) != self._publishers
+
+    def _of_our_type(self, publishers: list[TopicEndpointInfo]) -> list[TopicEndpointInfo]:
+        return [publisher for publisher in publishers if publisher.topic_type == self._type]
 
     def _receive_ns(self, info: dict[str, Any]) -> int:
         """Return when a message came in, in the clock that the stamps are to be compared with."""
@@ -135,6 +140,10 @@ class Input:
         if clock.ros_time_is_active:
             return int(clock.now().nanoseconds)
         return info.get('received_timestamp') or int(clock.now().nanoseconds)
+
+
+def _ids(publishers: list[TopicEndpointInfo]) -> set[bytes]:
+    return {bytes(publisher.endpoint_gid) for publisher in publishers}
 
 
 def _message_class(message_type: str) -> Any:

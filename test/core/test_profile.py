@@ -101,8 +101,8 @@ def test_blocks_of_values_add_up():
 def test_strange_categories_are_kept_within_bounds():
     feature = category('\ud800', 'x' * 10_000, 'x' * 10_000, 'a\0b')
     assert feature.count == 4
-    assert [(name[:100], count) for name, count in feature.top(1)] == [('x' * 100, 2)]
-    assert {value for value, _ in feature.top(9)} > {'?', 'a\0b'}
+    assert [(name[:119], count) for name, count in feature.top(1)] == [('x' * 119, 2)]
+    assert {value[:119] for value, _ in feature.top(9)} == {'x' * 119, '?', 'a\0b'}
 
 
 def test_very_many_labels_take_bounded_space():

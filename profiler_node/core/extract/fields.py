@@ -39,11 +39,11 @@ class FieldsExtractor:
 
     def __call__(self, message: Any, observation: Observation) -> None:
         """Add the features of message."""
-        for name, read, convert in self._leaves:
-            if (value := convert(read(message))) is not None:
-                observation[name] = value
+        values = [read(message) for _, read, _ in self._leaves]
+        for (name, _, convert), value in zip(self._leaves, values, strict=True):
+            if (converted := convert(value)) is not None:
+                observation[name] = converted
         if self._is_calibration:
-            values = (read(message) for _, read, _ in self._leaves)
             observation['field/calibration'] = _fingerprint(values)
 
 
