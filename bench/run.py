@@ -1,118 +1,113 @@
-"""Benchmarks: medians of interleaved runs in one process, on one core. run.py [--json FILE]."""
+"""Speed of every kind of message, against memcpy, the library's own call and whylogs.
+
+Medians of calls that take turns in one process on one core.
+"""
 
 import argparse
 import json
 import os
 import platform
 import statistics
-import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
 import numpy as np
-from rosbags.typesys import Stores, get_typestore
+from rows import Row, profile_rows, sensor_rows
+from timing import Call, interleaved, ratio
 
-from profiler_node.core.config import SketchConfig, WindowConfig
-from profiler_node.core.profile import Source
-from profiler_node.core.stream import Stream
-from profiler_node.wire.codec import decode, encode
+from profiler_node.wire.codec import encode
 
-RUNS = 60
-STORE = get_typestore(Stores.ROS2_JAZZY)
+Line = dict[str, object]
 
 
-def image_message(pixels: np.ndarray) -> memoryview:
-    """Return a serialized bgr8 image."""
-    types = STORE.types
-    stamp = types['builtin_interfaces/msg/Time'](sec=1000, nanosec=0)
-    message = types['sensor_msgs/msg/Image'](
-        header=types['std_msgs/msg/Header'](stamp=stamp, frame_id='camera'),
-        height=pixels.shape[0],
-        width=pixels.shape[1],
-        encoding='bgr8',
-        is_bigendian=0,
-        step=pixels.shape[1] * 3,
-        data=pixels.ravel(),
-    )
-    return STORE.serialize_cdr(message, 'sensor_msgs/msg/Image')
+def machine() -> dict[str, object]:
+    """Return what was measured on."""
+    info = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
+    models = [line.partition(': ')[2] for line in info if line.startswith('model name')]
+    libraries = ('numpy', 'datasketches', 'rosbags', 'protobuf')
+    return {
+        'date': datetime.now(timezone.utc).strftime('%Y-%m-%d'),
+        'cpu': models[0] if models else platform.machine(),
+        'cores': os.cpu_count(),
+        'python': platform.python_version(),
+        'opencv': cv2.__version__,
+        **{name: version(name) for name in libraries},
+    }
 
 
-def new_stream() -> Stream:
-    """Return an empty stream of images."""
-    source = Source('robot', 'image', '/image', 'sensor_msgs/msg/Image')
-    return Stream(source, WindowConfig(), SketchConfig())
+def _copy(size: int) -> Call:
+    source, target = np.ones(size, np.uint8), np.empty(size, np.uint8)
+    return lambda: np.copyto(target, source)
 
 
-def medians_ms(**calls: Callable[[], object]) -> dict[str, float]:
-    """Return the median time of each call, all of them taking turns."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for run in range(RUNS + 5):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if run >= 5:
-                times[name].append((time.perf_counter() - start) * 1e3)
-    return {name: statistics.median(values) for name, values in times.items()}
+def measure(row: Row, whylogs: Call | None, most_s: float) -> Line:
+    """Return one line of the table."""
+    calls = {'memcpy': _copy(row.size), 'ours': row.ours}
+    for name, call in (('baseline', row.baseline), ('whylogs', whylogs)):
+        if call is not None:
+            calls[name] = call
+    prepare = {'ours': row.prepare} if row.prepare else {}
+    times = interleaved(calls, most_s, prepare)
+    ours_s = statistics.median(times['ours'])
+    ratios = {
+        f'ratio_{name}': ratio(times['ours'], times[name]) if name in times else None
+        for name in ('memcpy', 'whylogs', 'baseline')
+    }
+    return {
+        'name': row.name,
+        'ms': ours_s * 1e3,
+        'gb_per_s': row.size / ours_s / 1e9,
+        **ratios,
+        'profile_bytes': len(encode(row.profile())),
+    }
 
 
-def rows() -> list[dict[str, object]]:
+def lines(most_s: float) -> Iterator[Line]:
     """Measure everything."""
-    random = np.random.default_rng(1)
-    # Smooth with noise, as a camera's: white noise is no picture.
-    smooth = cv2.resize(random.integers(0, 256, (27, 48, 3), dtype=np.uint8), (1920, 1080))
-    noisy = smooth + random.normal(0, 3, smooth.shape)
-    message = image_message(np.clip(noisy, 0, 255).astype(np.uint8))
-    stream = new_stream()
-    buffer = bytearray(len(message))
+    peers: dict[str, Call] = {}
+    if find_spec('whylogs'):
+        from peer import whylogs_calls
 
-    def memcpy() -> None:
-        buffer[:] = message
+        peers = whylogs_calls()
+    for row in (*sensor_rows(), *profile_rows()):
+        yield measure(row, peers.get(row.name), most_s)
 
-    def window_close() -> None:
-        closing.windows.close()
-        closing.update(message, 10**12)
 
-    closing = new_stream()
-    closing.update(message, 10**12)
-    filled = new_stream()
-    filled.update(message, 10**12)
-    (profile,) = filled.windows.close()
-    payload = encode(profile)
-    times = medians_ms(
-        memcpy=memcpy,
-        image_bgr8_1080p=lambda: stream.update(message, 10**12),
-        close_and_image=window_close,
-        encode_image=lambda: encode(profile),
-        decode_image=lambda: decode(payload),
-    )
-    times['window_close'] = times.pop('close_and_image') - times['image_bgr8_1080p']
-    return [
-        {
-            'name': name,
-            'ms': ms,
-            'ratio_memcpy': ms / times['memcpy'],
-            'profile_bytes': len(payload),
-        }
-        for name, ms in times.items()
-    ]
+def shown(line: Line) -> str:
+    """Return a line of the table as text."""
+    cells = [f'{line["name"]:18}', f'{line["ms"]:9.3f}', f'{line["gb_per_s"]:8.2f}']
+    for name in ('memcpy', 'baseline', 'whylogs'):
+        value = line[f'ratio_{name}']
+        cells.append(' ' * 10 if value is None else f'{value:10.4g}')
+    return ' '.join([*cells, f'{line["profile_bytes"]:9}'])
 
 
 def main() -> None:
     """Print the table, and write it as JSON where asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--json', type=Path)
+    parser.add_argument('--json', type=Path, help='write the figures there too')
+    parser.add_argument('--seconds', type=float, default=6.0, help='how long to measure a row')
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     cv2.setNumThreads(1)
-    table = rows()
-    for row in table:
-        print(f'{row["name"]:20}{row["ms"]:9.3f} ms{row["ratio_memcpy"]:9.2f} x memcpy')
-    print(f'profile: {table[0]["profile_bytes"]} bytes')
+    warnings.simplefilter('ignore')  # what whylogs has to say of its own code
+    on = machine()
+    print(', '.join(f'{name} {value}' for name, value in on.items()))
+    print(
+        f'{"":18} {"ms":>9} {"GB/s":>8} {"x memcpy":>10} {"x library":>10} {"x whylogs":>10} {"bytes":>9}'
+    )
+    table = []
+    for line in lines(arguments.seconds):
+        table.append(line)
+        print(shown(line), flush=True)
     if arguments.json:
-        arguments.json.write_text(
-            json.dumps({'machine': platform.platform(), 'rows': table}, indent=1), encoding='utf-8'
-        )
+        text = json.dumps({'machine': on, 'rows': table}, indent=1)
+        arguments.json.write_text(text, encoding='utf-8')
 
 
 if __name__ == '__main__':
