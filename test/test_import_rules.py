@@ -29,8 +29,8 @@ OWNERS = {
     'obstore': {'stores.py', 'bridge/transport.py', 'fleet/store.py'},
     'datasketches': {'core/sketches.py'},
     'rosbags': {
-        *('core/decode.py', 'core/paths.py', 'core/segments.py', 'core/stream.py', 'core/extract/'),
-        *('definitions.py', 'bags.py'),
+        *('core/decode.py', 'core/paths.py', 'core/rows.py', 'core/segments.py', 'core/stream.py'),
+        *('core/extract/', 'definitions.py', 'bags.py'),
     },
     'yaml': {'mappings.py'},
     'cv_bridge': {'ros/'},

@@ -14,10 +14,12 @@ from profiler_node.core.elements import FLOAT_BINS, bin_values
 from profiler_node.core.moments import LARGEST, Moments, level_moments, moments_of
 from profiler_node.core.observation import Counts, FloatBins, Levels, Value
 from profiler_node.core.profile import CategoricalFeature, Feature, NumericFeature, NumericKind
+from profiler_node.core.rows import Row, RowLayout
 from profiler_node.core.sketches import CategorySketch, QuantileSketch
 
 _BLOCK = 256  # values kept back, so that moments and sketch are updated by the array
 _LONGEST_CATEGORY = 128  # characters
+_MOST_KEPT = 2**18  # bytes of rows
 _MOST_PENDING = 1024  # distinct categories counted before they go into the sketch
 
 NumericElements = NDArray[np.float64] | Levels | FloatBins
@@ -55,22 +57,29 @@ class NumericAccumulator:
 
     def add(self, value: float | NumericElements, stamp_ns: int) -> None:
         """Add value; NaN counts as missing."""
-        if isinstance(value, Levels):
-            key = (value.counts.size, value.unit)
-            if key not in self._levels:
-                self._levels[key] = _LevelCounts(*key)
-            self._levels[key].add(value.counts, stamp_ns)
-        elif isinstance(value, FloatBins):
-            self._add_bins(value, stamp_ns)
+        if isinstance(value, float | int):
+            self._values.append(value)
+            self._stamps_ns.append(stamp_ns)
+        elif isinstance(value, np.ndarray):
+            self._values.frombytes(value.tobytes())
+            self._stamps_ns.extend(repeat(stamp_ns, value.size))
+        elif isinstance(value, Levels):
+            self._add_levels(value, stamp_ns)
         else:
-            if isinstance(value, np.ndarray):
-                self._values.frombytes(value.tobytes())
-                self._stamps_ns.extend(repeat(stamp_ns, value.size))
-            else:
-                self._values.append(value)
-                self._stamps_ns.append(stamp_ns)
-            if len(self._values) >= _BLOCK:
-                self._flush()
+            self._add_bins(value, stamp_ns)
+        if len(self._values) >= _BLOCK:
+            self._flush()
+
+    def add_many(self, values: NDArray[np.float64], stamps_ns: NDArray[np.int64]) -> None:
+        """Add values, (N,), each with its stamp, (N,); NaN counts as missing."""
+        finite = np.abs(values) <= LARGEST
+        if not finite.all():
+            self._missing += int(np.isnan(values).sum())
+            self._pos_inf += int((values > LARGEST).sum())
+            self._neg_inf += int((values < -LARGEST).sum())
+            values, stamps_ns = values[finite], stamps_ns[finite]
+        self._moments = self._moments.merged(moments_of(values, stamps_ns))
+        self._sketch.update(values)
 
     def add_zeros(self, count: int, stamp_ns: int) -> None:
         """Add 0 count times."""
@@ -78,6 +87,12 @@ class NumericAccumulator:
             zeros = Moments(count, min_stamp_ns=stamp_ns, max_stamp_ns=stamp_ns)
             self._moments = self._moments.merged(zeros)
             self._sketch.update_weighted(np.zeros(1, np.float32), np.full(1, count))
+
+    def _add_levels(self, levels: Levels, stamp_ns: int) -> None:
+        key = (levels.counts.size, levels.unit)
+        if key not in self._levels:
+            self._levels[key] = _LevelCounts(*key)
+        self._levels[key].add(levels.counts, stamp_ns)
 
     def _add_bins(self, bins: FloatBins, stamp_ns: int) -> None:
         if self._float_counts is None:
@@ -91,17 +106,9 @@ class NumericAccumulator:
         )
 
     def _flush(self) -> None:
-        values = np.array(self._values, dtype=np.float64)
-        stamps_ns = np.array(self._stamps_ns, dtype=np.int64)
-        del self._values[:], self._stamps_ns[:]
-        finite = np.abs(values) <= LARGEST
-        if not finite.all():
-            self._missing += int(np.isnan(values).sum())
-            self._pos_inf += int((values > LARGEST).sum())
-            self._neg_inf += int((values < -LARGEST).sum())
-            values, stamps_ns = values[finite], stamps_ns[finite]
-        self._moments = self._moments.merged(moments_of(values, stamps_ns))
-        self._sketch.update(values)
+        if self._values:
+            self.add_many(np.array(self._values, np.float64), np.array(self._stamps_ns, np.int64))
+            del self._values[:], self._stamps_ns[:]
 
     def finish(self) -> NumericFeature:
         """Return the feature as it is now."""
@@ -120,6 +127,49 @@ class NumericAccumulator:
             pos_inf=self._pos_inf,
             neg_inf=self._neg_inf,
         )
+
+
+class RowsAccumulator:
+    """The features of messages of a fixed layout, which are kept back a block at a time."""
+
+    def __init__(self, config: SketchConfig) -> None:
+        self._config = config
+        self._features: dict[str, NumericAccumulator] = {}
+        self._kept = bytearray()
+        self._stamps_ns = array('q')
+        self._layout: RowLayout | None = None
+        self._dtype = np.dtype(np.uint8)
+
+    def add(self, row: Row, stamp_ns: int) -> None:
+        """Add the numbers of one message."""
+        if row.dtype is not self._dtype or row.layout is not self._layout:
+            self._flush()
+            self._layout, self._dtype = row.layout, row.dtype
+        self._kept += row.data
+        self._stamps_ns.append(stamp_ns)
+        if len(self._stamps_ns) >= _BLOCK or len(self._kept) >= _MOST_KEPT:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._layout is None or not self._stamps_ns:
+            return
+        rows = np.frombuffer(bytes(self._kept), self._dtype)
+        stamps_ns = np.array(self._stamps_ns, np.int64)
+        self._kept.clear()
+        del self._stamps_ns[:]
+        for name, read in self._layout.columns.items():
+            with np.errstate(invalid='ignore'):  # signaling NaN
+                values = read(rows)
+            if name not in self._features:
+                kind: NumericKind = 'scalar' if values.ndim == 1 else 'elements'
+                self._features[name] = NumericAccumulator(kind, self._config)
+            repeats = values.size // len(rows)
+            self._features[name].add_many(values.ravel(), stamps_ns.repeat(repeats))
+
+    def finish(self) -> dict[str, Feature]:
+        """Return the features as they are now, by name."""
+        self._flush()
+        return {name: feature.finish() for name, feature in self._features.items()}
 
 
 class _LevelCounts:

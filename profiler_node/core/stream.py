@@ -20,6 +20,7 @@ from profiler_node.core.observation import Observation
 from profiler_node.core.paths import PathError, Read
 from profiler_node.core.pixels.encodings import ToBgr, bgr_of
 from profiler_node.core.profile import Profile, Source
+from profiler_node.core.rows import RowLayout, row_layout
 from profiler_node.core.windows import Message, Windows
 
 Extract = Callable[[Any, Observation], None]
@@ -140,6 +141,7 @@ class Stream:
         self.source = source
         self.problem = ''
         self.windows = Windows(source, window, sketch, epoch)
+        self._layout: RowLayout | None = None
         self._read_header: Read | None = None
         self._read_stamp: Read | None = None
         try:
@@ -152,6 +154,9 @@ class Stream:
         fields = source.message_type, sensing.store
         self._read_header = _field_reader(*fields, _HEADER, 'header')
         self._read_stamp = _field_reader(*fields, _TIME, 'stamp', 'timestamp')
+        if isinstance(self._extract, FieldsExtractor) and self._read_stamp is None:
+            has_header = self._read_header is not None
+            self._layout = row_layout(*fields, self._extract.leaves, has_header=has_header)
 
     def update(
         self, data: memoryview, receive_ns: int, segment: str = '', lost: int | None = None
@@ -163,22 +168,28 @@ class Stream:
         None: not known, to be told from the stamps. A bad message is counted and never raises. The
         data must not change afterwards: the extractor may keep a view of it until the next message.
         """
-        try:
-            message = self._decode(data)
-        except DecodeError as error:
-            return self.windows.add_unreadable(error.reason, receive_ns, lost)
         size_bytes = -(-len(data) // _ALIGNMENT) * _ALIGNMENT
         observation: Observation = {'message/size_bytes': float(size_bytes)}
-        stamp_ns = self._stamp_ns(message, observation)
+        row, reason = None, ''
+        try:
+            if self._layout is not None:
+                stamp_ns, frame_id, row = self._layout.read(data)
+            else:
+                message = self._decode(data)
+                stamp_ns, frame_id = self._stamp_and_frame(message)
+        except DecodeError as error:
+            return self.windows.add_unreadable(error.reason, receive_ns, lost)
+        if frame_id is not None:
+            observation['message/frame_id'] = frame_id
         latency_ns = 0
         if stamp_ns and receive_ns:
             latency_ns = receive_ns - stamp_ns
             observation['message/latency_s'] = latency_ns / NS_PER_S
-        reason = ''
-        try:
-            self._extract(message, observation)
-        except DecodeError as error:
-            reason = error.reason
+        if row is None:
+            try:
+                self._extract(message, observation)
+            except DecodeError as error:
+                reason = error.reason
         return self.windows.add(
             Message(
                 stamp_ns or receive_ns,
@@ -188,17 +199,18 @@ class Stream:
                 lost=lost,
                 zero_stamp=stamp_ns == 0,
                 foreign_stamp=not _EARLIEST_LATENCY_NS <= latency_ns <= _LATEST_LATENCY_NS,
+                row=row,
             )
         )
 
-    def _stamp_ns(self, message: Any, observation: Observation) -> int | None:
-        """Return the stamp of message, None for a type without one; add its frame."""
+    def _stamp_and_frame(self, message: Any) -> tuple[int | None, str | None]:
+        """Return stamp [ns] and frame of message, None where its type has none."""
+        frame_id = None
         if self._read_header is not None:
             header = self._read_header(message)
-            observation['message/frame_id'] = header.frame_id
-            stamp = header.stamp
+            frame_id, stamp = header.frame_id, header.stamp
         elif self._read_stamp is not None:
             stamp = self._read_stamp(message)
         else:
-            return None
-        return int(stamp.sec * NS_PER_S + stamp.nanosec)
+            return None, None
+        return int(stamp.sec * NS_PER_S + stamp.nanosec), frame_id

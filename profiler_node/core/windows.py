@@ -6,15 +6,22 @@ time has started anew (a looped bag, a clock that was set), the open windows clo
 begins with nothing lost.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from profiler_node.core.accumulators import Accumulator, NumericAccumulator, accumulator_for
+from profiler_node.core.accumulators import (
+    Accumulator,
+    NumericAccumulator,
+    RowsAccumulator,
+    accumulator_for,
+)
 from profiler_node.core.config import NS_PER_S, SketchConfig, WindowConfig
 from profiler_node.core.gaps import StampGaps
 from profiler_node.core.observation import Observation, Tally, Value
 from profiler_node.core.profile import Counters, Profile, Source
+from profiler_node.core.rows import Row
 
 _CONFIRMATIONS = 3  # messages in a row, behind the allowed lateness, that make a new epoch
 
@@ -69,7 +76,8 @@ class Message:
     stamp_ns: event time since 1970. error: why its content has no features, '' if it has. segment:
     the part of the stream that it belongs to. lost: how many before it were published and never
     received, None where that is to be told from the stamps. zero_stamp: event time is the receive
-    time. foreign_stamp: the stamp is of another clock than the receive time.
+    time. foreign_stamp: the stamp is of another clock than the receive time. row: the numbers of a
+    type of fixed layout.
     """
 
     stamp_ns: int
@@ -79,6 +87,7 @@ class Message:
     lost: int | None = None
     zero_stamp: bool = False
     foreign_stamp: bool = False
+    row: Row | None = None
 
 
 class _Window:
@@ -90,6 +99,7 @@ class _Window:
         self.segment = segment
         self.tally = WindowCounts()
         self.features: dict[str, Accumulator] = {}
+        self._rows: RowsAccumulator | None = None
         self._first_stamp_ns = 0  # the smallest of the messages whose content was read
 
     def add(self, message: Message, sketch: SketchConfig) -> None:
@@ -98,6 +108,10 @@ class _Window:
             if accumulator is None:
                 accumulator = self.features[name] = self._accumulator_for(value, sketch)
             accumulator.add(value, message.stamp_ns)
+        if message.row is not None:
+            if self._rows is None:
+                self._rows = RowsAccumulator(sketch)
+            self._rows.add(message.row, message.stamp_ns)
         if message.error:
             self.tally.decode_errors[message.error] += 1
             return
@@ -112,14 +126,16 @@ class _Window:
         return accumulator
 
     def finish(self, source: Source, epoch: int) -> Profile:
-        features = {name: self.features[name].finish() for name in sorted(self.features)}
+        features = {name: feature.finish() for name, feature in self.features.items()}
+        if self._rows is not None:
+            features |= self._rows.finish()
         return Profile(
             source=replace(source, segment=self.segment),
             epoch=epoch,
             window_start_ns=self.start_ns,
             window_end_ns=self.end_ns,
             counters=self.tally.finish(),
-            features=MappingProxyType(features),
+            features=MappingProxyType(dict(sorted(features.items()))),
         )
 
 
@@ -187,8 +203,8 @@ class _Timeline:
 
     def close(self, until_ns: int | None = None) -> list[_Window]:
         """Close and return, oldest first, the windows due at event time until_ns; None: all."""
-        limit_ns = None if until_ns is None else until_ns - self._config.allowed_lateness_ns
-        due = [w for w in self._open.values() if limit_ns is None or w.end_ns <= limit_ns]
+        limit_ns = math.inf if until_ns is None else until_ns - self._config.allowed_lateness_ns
+        due = [window for window in self._open.values() if window.end_ns <= limit_ns]
         due.sort(key=lambda window: (window.start_ns, window.segment))
         for window in due:
             del self._open[window.start_ns, window.segment]
@@ -221,14 +237,14 @@ class Windows:
             self._candidate.append(message)
             return self._start_epoch() if len(self._candidate) == _CONFIRMATIONS else []
         self._current.add(message)
-        if tally := self._current.newest_tally():
+        if (self._candidate or self._unreadable) and (tally := self._current.newest_tally()):
             # Time went on without the candidate.
             tally.seen += len(self._candidate)
             tally.late += len(self._candidate)
             for late in self._candidate:
                 tally.count_missing(self._current.gaps.missing_before(late.stamp_ns), late.lost)
             self._move_unreadable(tally)
-        self._candidate = []
+            self._candidate = []
         return self._finish(self._current.close(self._current.newest_ns))
 
     def _start_epoch(self) -> list[Profile]:

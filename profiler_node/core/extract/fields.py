@@ -21,7 +21,8 @@ class FieldsExtractor:
     """The `field/` features of each message of one stream.
 
     paths: which fields, each as `path` or `name=path`; none: all, at most 256 of them. left_out
-    says whether there were more. Raises PathError for a path that the type does not have.
+    says whether there were more. leaves: where they are, by the feature's name. Raises PathError
+    for a path that the type does not have.
     """
 
     def __init__(self, message_type: str, store: Typestore, paths: Sequence[str] = ()) -> None:
@@ -32,15 +33,16 @@ class FieldsExtractor:
             found = list(islice(leaves_of(message_type, store), MOST_LEAVES + 1))
             self.left_out = len(found) > MOST_LEAVES
             leaves = {leaf.path: leaf for leaf in found[:MOST_LEAVES]}
-        self._leaves = [
-            (f'field/{name}', leaf.reader(), _converter(leaf)) for name, leaf in leaves.items()
+        self.leaves = {f'field/{name}': leaf for name, leaf in leaves.items()}
+        self._readers = [
+            (name, leaf.reader(), _converter(leaf)) for name, leaf in self.leaves.items()
         ]
         self._is_calibration = message_type == _CAMERA_INFO and not paths
 
     def __call__(self, message: Any, observation: Observation) -> None:
         """Add the features of message."""
-        values = [read(message) for _, read, _ in self._leaves]
-        for (name, _, convert), value in zip(self._leaves, values, strict=True):
+        values = [read(message) for _, read, _ in self._readers]
+        for (name, _, convert), value in zip(self._readers, values, strict=True):
             if (converted := convert(value)) is not None:
                 observation[name] = converted
         if self._is_calibration:
