@@ -3,7 +3,6 @@
 import hashlib
 from array import array
 from collections import Counter
-from itertools import repeat
 from typing import Any, Protocol
 
 import numpy as np
@@ -62,7 +61,7 @@ class NumericAccumulator:
             self._stamps_ns.append(stamp_ns)
         elif isinstance(value, np.ndarray):
             self._values.frombytes(value.tobytes())
-            self._stamps_ns.extend(repeat(stamp_ns, value.size))
+            self._stamps_ns.extend(array('q', (stamp_ns,)) * value.size)
         elif isinstance(value, Levels):
             self._add_levels(value, stamp_ns)
         else:
@@ -222,9 +221,10 @@ class CategoryAccumulator:
 
     def add(self, value: str | tuple[str, ...], stamp_ns: int) -> None:  # noqa: ARG002 (protocol)
         """Add value."""
-        for category in (value,) if isinstance(value, str) else value:
+        categories = (value,) if isinstance(value, str) else value
+        self._count += len(categories)
+        for category in categories:
             self._pending[_cut(category)] += 1
-            self._count += 1
             if len(self._pending) == _MOST_PENDING:
                 self._flush()
 

@@ -34,19 +34,21 @@ class Moments:
         """Standard deviation of the population."""
         return math.sqrt(self.m2 / self.count) if self.count else 0.0
 
-    def merged(self, other: 'Moments') -> 'Moments':
-        """Return the moments of both sets together."""
-        if not other.count:
-            return self
-        if not self.count:
-            return other
-        count = self.count + other.count
-        delta = other.mean - self.mean
-        # The weighted form, not mean + delta * share, so that a.merged(b) == b.merged(a).
-        mean = (self.count * self.mean + other.count * other.mean) / count
-        m2 = self.m2 + other.m2 + delta * delta * (self.count * other.count / count)
-        low, low_stamp = min((self.min, self.min_stamp_ns), (other.min, other.min_stamp_ns))
-        high, minus_stamp = max((self.max, -self.max_stamp_ns), (other.max, -other.max_stamp_ns))
+    def merged(self, *others: 'Moments') -> 'Moments':
+        """Return the moments of this set and of others together."""
+        filled = [moments for moments in (self, *others) if moments.count]
+        if len(filled) < 2:
+            return filled[0] if filled else self
+        count, mean, m2 = filled[0].count, filled[0].mean, filled[0].m2
+        for other in filled[1:]:
+            both = count + other.count
+            delta = other.mean - mean
+            m2 = m2 + other.m2 + delta * delta * (count * other.count / both)
+            # The weighted form, not mean + delta * share, so that a.merged(b) == b.merged(a).
+            mean = (count * mean + other.count * other.mean) / both
+            count = both
+        low, low_stamp = min((part.min, part.min_stamp_ns) for part in filled)
+        high, minus_stamp = max((part.max, -part.max_stamp_ns) for part in filled)
         return Moments(count, mean, m2, low, high, low_stamp, -minus_stamp)
 
 

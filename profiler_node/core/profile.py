@@ -8,7 +8,6 @@ idempotent: drop duplicates by `identity` first.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import reduce
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -128,16 +127,22 @@ class Counters:
     cpu_ns: int = 0
     peak_rss_bytes: int = 0
 
-    def merged(self, other: 'Counters') -> 'Counters':
-        """Return the sums; of the peak, the larger."""
+    def merged(self, *others: 'Counters') -> 'Counters':
+        """Return the sums; of the peak, the largest."""
+        every = (self, *others)
         sums: dict[str, Any] = {
-            item.name: getattr(self, item.name) + getattr(other, item.name)
+            item.name: sum(getattr(counters, item.name) for counters in every)
             for item in fields(self)
             if item.name not in {'decode_errors', 'peak_rss_bytes'}
         }
-        errors = Counter(self.decode_errors) + Counter(other.decode_errors)
-        sums['decode_errors'] = MappingProxyType(dict(sorted(errors.items())))
-        return Counters(**sums, peak_rss_bytes=max(self.peak_rss_bytes, other.peak_rss_bytes))
+        errors: Counter[str] = Counter()
+        for counters in every:
+            errors.update(counters.decode_errors)
+        return Counters(
+            **sums,
+            decode_errors=MappingProxyType(dict(sorted(errors.items()))),
+            peak_rss_bytes=max(counters.peak_rss_bytes for counters in every),
+        )
 
 
 class Identity(NamedTuple):
@@ -161,17 +166,18 @@ class Source:
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     segment: str = ''
 
-    def merged(self, other: 'Source') -> 'Source':
-        """Return what both have in common; an attribute that differs becomes `*`."""
+    def merged(self, *others: 'Source') -> 'Source':
+        """Return what all have in common; an attribute that differs becomes `*`."""
+        every = (self, *others)
         same = {
             item.name: getattr(self, item.name)
-            if getattr(self, item.name) == getattr(other, item.name)
+            if len({getattr(source, item.name) for source in every}) == 1
             else VARIOUS
             for item in fields(self)
             if item.name != 'tags'
         }
-        tags = dict(sorted(set(self.tags.items()) & set(other.tags.items())))
-        return Source(**same, tags=MappingProxyType(tags))
+        tags = set(self.tags.items()).intersection(*(source.tags.items() for source in others))
+        return Source(**same, tags=MappingProxyType(dict(sorted(tags))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,11 +227,11 @@ class Profile:
         every = (self, *others)
         names = sorted({name for profile in every for name in profile.features})
         return Profile(
-            source=reduce(Source.merged, (profile.source for profile in every)),
+            source=self.source.merged(*(profile.source for profile in others)),
             epoch=min(profile.epoch for profile in every),
             window_start_ns=min(profile.window_start_ns for profile in every),
             window_end_ns=max(profile.window_end_ns for profile in every),
-            counters=reduce(Counters.merged, (profile.counters for profile in every)),
+            counters=self.counters.merged(*(profile.counters for profile in others)),
             features=MappingProxyType(
                 {
                     name: _merge_feature(name, [f for p in every if (f := p.feature(name))])
@@ -242,7 +248,7 @@ def _merge_feature(name: str, features: Sequence[Feature]) -> Feature:
     if numeric := [feature for feature in features if isinstance(feature, NumericFeature)]:
         return NumericFeature(
             kind=numeric[0].kind,
-            moments=reduce(Moments.merged, (feature.moments for feature in numeric)),
+            moments=Moments().merged(*(feature.moments for feature in numeric)),
             kll=sketches.merge_quantiles([feature.kll for feature in numeric]),
             missing=sum(feature.missing for feature in numeric),
             pos_inf=sum(feature.pos_inf for feature in numeric),

@@ -15,6 +15,8 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import datasketches  # type: ignore[import-untyped]
@@ -27,6 +29,7 @@ _KLL_HEADER = struct.Struct('<BBBBHBxQHBx')
 _KLL_FULL, _KLL_SERIAL, _KLL_FAMILY = 5, 1, 15  # of a sketch with more than one item
 _KLL_SORTED = 2  # flag: level 0 is sorted
 _KLL_MIN_LEVEL = 8  # m
+_MOST_VALUES = 2**64 - 1  # of all that are merged, whose number the library does not check
 _EXACT_K = 65_535  # the largest k: a sketch that has room for a whole histogram
 
 
@@ -39,28 +42,42 @@ def _damage() -> Iterator[None]:
     """Turn what the library raises for damaged bytes into SketchError."""
     try:
         yield
-    except (ValueError, IndexError, RuntimeError, MemoryError) as error:
+    except (ValueError, IndexError, RuntimeError, MemoryError, struct.error) as error:
         raise SketchError(f'damaged sketch: {error}') from error
 
 
 def _kll(data: bytes) -> Any:
-    """Return the KLL sketch in data.
+    """Return the KLL sketch in data; to be called within _damage()."""
+    if data and data[0] == _KLL_FULL:
+        _check_levels(data)
+    return datasketches.kll_floats_sketch.deserialize(data)
 
-    The library trusts the sizes of the levels and reads beyond its memory where they are wrong, so
-    they are checked first.
+
+def _check_levels(data: bytes) -> None:
+    """Raise where the levels of a full KLL sketch cannot be true.
+
+    The library trusts their number and sizes, and leaves its memory where they are wrong.
     """
-    if len(data) >= _KLL_HEADER.size and data[0] == _KLL_FULL:
-        *_, k, _, count, _, levels = _KLL_HEADER.unpack_from(data)
-        stored = min(levels, (len(data) - _KLL_HEADER.size) // 4)
-        starts = np.frombuffer(data, '<u4', stored, _KLL_HEADER.size).astype(np.int64)
-        ends = np.append(starts[1:], sum(_level_capacity(k, i, levels) for i in range(levels)))
-        sizes = ends - starts if starts.size == ends.size else np.array([-1])
-        weight = sum(int(size) << i for i, size in enumerate(sizes))
-        expected = _KLL_HEADER.size + 4 * (levels + 2 + int(sizes.sum()))
-        if sizes.min() < 0 or weight != count or expected != len(data):
-            raise SketchError(f'damaged sketch: levels do not add up to {count} values')
-    with _damage():
-        return datasketches.kll_floats_sketch.deserialize(data)
+    *_, k, _, count, _, levels = _KLL_HEADER.unpack_from(data)
+    if not 0 < levels <= count.bit_length():
+        raise ValueError(f'{levels} levels for {count} values')
+    bounds = (*struct.unpack_from(f'<{levels}I', data, _KLL_HEADER.size), _room(k, levels))
+    weight = 0
+    for level, (start, end) in enumerate(pairwise(bounds)):
+        if start > end:
+            raise ValueError(f'level {level} ends before it starts')
+        weight += end - start << level
+    expected = _KLL_HEADER.size + 4 * (levels + 2 + bounds[-1] - bounds[0])
+    if weight != count or expected != len(data):
+        raise ValueError(f'levels do not add up to {count} values')
+
+
+@lru_cache(256)
+def _room(k: int, levels: int) -> int:
+    """Return how many items a KLL sketch of so many levels has room for, as the library does."""
+    # By the depth below the top level: k, two thirds of it, four ninths, ..., rounded.
+    shares = ((2 * (k << depth) // 3**depth + 1) // 2 for depth in range(levels))
+    return sum(max(_KLL_MIN_LEVEL, share) for share in shares)
 
 
 def rank_error(k: int) -> float:
@@ -94,13 +111,6 @@ class QuantileSketch:
         return bytes(self._kll.serialize())
 
 
-def _level_capacity(k: int, height: int, levels: int) -> int:
-    """Return the room of one KLL level, as the library computes it."""
-    depth = levels - height - 1
-    share: int = (2 * (k << depth) // 3**depth + 1) // 2
-    return max(_KLL_MIN_LEVEL, share)
-
-
 def _exact_sketches(values: NDArray[np.float32], weights: NDArray[np.int64]) -> Iterable[bytes]:
     """Yield serialized KLL sketches that hold the weighted values without any error.
 
@@ -109,10 +119,11 @@ def _exact_sketches(values: NDArray[np.float32], weights: NDArray[np.int64]) -> 
     n, min_k, number of levels, start of each level, min, max, items from level 0 up.
     """
     n = int(weights.sum())
-    levels = [values[(weights >> bit) & 1 == 1] for bit in range(int(weights.max()).bit_length())]
+    bits = range(int(weights.max()).bit_length())
+    levels = [values.compress(weights & 1 << bit != 0) for bit in bits]
     # A level may take any free room, only the sum over all levels is bounded.
-    capacity = sum(_level_capacity(_EXACT_K, i, len(levels)) for i in range(len(levels)))
-    if (total := sum(level.size for level in levels)) > capacity:
+    room = _room(_EXACT_K, len(levels))
+    if (total := sum(level.size for level in levels)) > room:
         half = values.size // 2
         yield from _exact_sketches(values[:half], weights[:half])
         yield from _exact_sketches(values[half:], weights[half:])
@@ -122,7 +133,7 @@ def _exact_sketches(values: NDArray[np.float32], weights: NDArray[np.int64]) -> 
         single.update(values)
         yield bytes(single.serialize())
     else:
-        starts = capacity - total + np.cumsum([0, *(level.size for level in levels[:-1])])
+        starts = room - total + np.cumsum([0, *(level.size for level in levels[:-1])])
         preamble = (_KLL_FULL, _KLL_SERIAL, _KLL_FAMILY, _KLL_SORTED, _EXACT_K, _KLL_MIN_LEVEL)
         items = np.concatenate([[values[0], values[-1]], *levels]).astype('<f4')
         yield b''.join(
@@ -136,27 +147,30 @@ def _exact_sketches(values: NDArray[np.float32], weights: NDArray[np.int64]) -> 
 
 def merge_quantiles(sketches: Sequence[bytes]) -> bytes:
     """Return the KLL sketch of all the data behind sketches, one or more."""
-    merged = _kll(sketches[0])
-    for data in sketches[1:]:
-        other = _kll(data)
-        with _damage():
+    with _damage():
+        merged = _kll(sketches[0])
+        for data in sketches[1:]:
+            other = _kll(data)
+            if merged.n + other.n > _MOST_VALUES:
+                raise ValueError(f'{merged.n} and {other.n} values are too many')
             merged.merge(other)
-    return bytes(merged.serialize())
+        return bytes(merged.serialize())
 
 
 def zeros_like(sketch: bytes) -> bytes:
     """Return a KLL sketch of as many values as sketch has, all 0."""
-    kll = _kll(sketch)
-    zeros = QuantileSketch(kll.k)
-    if not kll.is_empty():
-        zeros.update_weighted(np.zeros(1, np.float32), np.array([kll.n]))
-    return zeros.to_bytes()
+    with _damage():
+        kll = _kll(sketch)
+        zeros = QuantileSketch(kll.k)
+        if not kll.is_empty():
+            zeros.update_weighted(np.zeros(1, np.float32), np.array([kll.n]))
+        return zeros.to_bytes()
 
 
 def quantiles(sketch: bytes, ranks: Sequence[float]) -> list[float]:
     """Return the smallest values whose rank is at least each of ranks; [] for an empty sketch."""
-    kll = _kll(sketch)
     with _damage():
+        kll = _kll(sketch)
         return [] if kll.is_empty() else list(kll.get_quantiles(list(ranks), True))
 
 

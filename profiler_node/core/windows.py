@@ -48,6 +48,8 @@ class WindowCounts:
 
         by_stamps: as the stamps tell it, -1 for one that has come after all. lost: as of Message.
         """
+        if not by_stamps and not lost:
+            return
         self.stamp_gaps = max(self.stamp_gaps + by_stamps, 0)
         self.lost = max(self.lost + (by_stamps if lost is None else lost), 0)
 
@@ -143,20 +145,21 @@ class _Timeline:
     """The open windows of one epoch."""
 
     def __init__(self, config: WindowConfig, sketch: SketchConfig) -> None:
-        self._config = config
+        self._length_ns, self._lateness_ns = config.length_ns, config.allowed_lateness_ns
         self._sketch = sketch
         self._open: dict[tuple[int, str], _Window] = {}
         self.gaps = StampGaps()
         self._segment = ''
         self._closed_until_ns: int | None = None
         self.last_stamp_ns: int | None = None
+        self._first_end_ns: float = math.inf  # of the open windows
         self.newest_ns: int | None = None  # the largest stamp so far, the watermark
 
     def accepts(self, stamp_ns: int) -> bool:
         """Whether the message is neither behind the allowed lateness nor in a closed window."""
         if self.newest_ns is None:
             return not self.is_closed(stamp_ns)
-        late_ns = self.newest_ns - self._config.allowed_lateness_ns
+        late_ns = self.newest_ns - self._lateness_ns
         return stamp_ns >= late_ns and not self.is_closed(stamp_ns)
 
     def is_closed(self, stamp_ns: int) -> bool:
@@ -185,11 +188,14 @@ class _Timeline:
 
     def window_at(self, stamp_ns: int, segment: str = '') -> _Window:
         """Return the open window for stamp_ns and segment, made where there is none."""
-        start_ns = stamp_ns - stamp_ns % self._config.length_ns
+        start_ns = stamp_ns - stamp_ns % self._length_ns
         key = start_ns, segment
-        if key not in self._open:
-            self._open[key] = _Window(start_ns, start_ns + self._config.length_ns, segment)
-        return self._open[key]
+        window = self._open.get(key)
+        if window is None:
+            end_ns = start_ns + self._length_ns
+            window = self._open[key] = _Window(start_ns, end_ns, segment)
+            self._first_end_ns = min(self._first_end_ns, end_ns)
+        return window
 
     def newest_tally(self) -> WindowCounts | None:
         """Return the tally of the newest open window, None where none is open.
@@ -203,12 +209,17 @@ class _Timeline:
 
     def close(self, until_ns: int | None = None) -> list[_Window]:
         """Close and return, oldest first, the windows due at event time until_ns; None: all."""
-        limit_ns = math.inf if until_ns is None else until_ns - self._config.allowed_lateness_ns
+        limit_ns = math.inf if until_ns is None else until_ns - self._lateness_ns
+        if limit_ns < self._first_end_ns:
+            return []
         due = [window for window in self._open.values() if window.end_ns <= limit_ns]
         due.sort(key=lambda window: (window.start_ns, window.segment))
         for window in due:
             del self._open[window.start_ns, window.segment]
             self._closed_until_ns = max(self._closed_until_ns or window.end_ns, window.end_ns)
+        self._first_end_ns = min(
+            (window.end_ns for window in self._open.values()), default=math.inf
+        )
         return due
 
 
