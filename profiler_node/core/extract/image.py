@@ -25,7 +25,6 @@ Plane = NDArray[Any]
 
 _DARK_LEVEL, _BRIGHT_LEVEL = 5, 250
 _SHARPNESS_COLUMNS = 640
-_CACHED = 2**18  # pixels whose planes stay in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +51,10 @@ def picture_of(pixels: Pixels, encoding: Encoding) -> Picture:
         gray = pixels[:, :, 0]
         return Picture({'gray': [gray]}, _narrow(gray))
     if encoding.bgr is None:
-        planes = [cv2.extractChannel(pixels, index) for index in range(encoding.channels)]
-        return Picture({f'channel_{index}': [plane] for index, plane in enumerate(planes)}, None)
-    blue, green, red = (cv2.extractChannel(pixels, channel) for channel in encoding.bgr)
+        planes = enumerate(cv2.split(pixels))
+        return Picture({f'channel_{index}': [plane] for index, plane in planes}, None)
+    split = cv2.split(pixels)
+    blue, green, red = (split[channel] for channel in encoding.bgr)
     return Picture(
         {'blue': [blue], 'green': [green], 'red': [red]},
         _luma_of(_narrow(pixels), encoding.bgr),
@@ -169,33 +169,34 @@ def _hue_deg(blue: float, green: float, red: float) -> float:
     return math.degrees(math.atan2(beta, alpha)) % 360 if alpha or beta else math.nan
 
 
-def _mean_saturation(planes: Sequence[Plane]) -> float:
-    """Return the mean HSV saturation, 0 to 1; planes: three of (H, W).
+def _mean_saturation(planes: tuple[Plane, Plane, Plane]) -> float:
+    """Return the mean HSV saturation, 0 to 1; planes: (H, W) each, of one type.
 
-    Of floats, without pixels that are not finite. NaN where some are negative, which is no colour.
+    Of integers, each pixel's is rounded to their type, as OpenCV's is. Of floats, without pixels
+    that are not finite. NaN where some are negative, which is no colour.
     """
     if planes[0].dtype == np.float32:
-        pixels = np.stack([plane.ravel() for plane in planes])
-        pixels = pixels[:, np.isfinite(pixels).all(axis=0)]
-        if not pixels.size or pixels.min() < 0:
-            return math.nan
-        planes = [plane.reshape(1, -1) for plane in pixels]
-    height, width = planes[0].shape
-    rows = max(1, _CACHED // width)
-    total = sum(
-        _sum_of_saturation(*(plane[top : top + rows] for plane in planes))
-        for top in range(0, height, rows)
-    )
-    return float(total / (height * width))
+        return _mean_float_saturation(planes)
+    high, chroma = _high_and_chroma(*planes)
+    levels = float(np.iinfo(high.dtype).max)
+    # OpenCV divides integers by 0 to 0, so that black has none.
+    return float(cv2.mean(cv2.divide(chroma, high, scale=levels))[0]) / levels
 
 
-def _sum_of_saturation(first: Plane, second: Plane, third: Plane) -> float:
-    high = cv2.max(cv2.max(first, second), third)
-    low = cv2.min(cv2.min(first, second), third)
-    chroma = cv2.subtract(high, low)
+def _mean_float_saturation(planes: tuple[Plane, Plane, Plane]) -> float:
+    pixels = np.stack([plane.ravel() for plane in planes])
+    pixels = pixels[:, np.isfinite(pixels).all(axis=0)]
+    if not pixels.size or pixels.min() < 0:
+        return math.nan
+    high, chroma = _high_and_chroma(*(plane.reshape(1, -1) for plane in pixels))
     # Black has no chroma: any divisor but 0 will do.
-    least = np.finfo(np.float32).tiny if high.dtype == np.float32 else 1
-    return float(cv2.sumElems(cv2.divide(chroma, np.maximum(high, least), dtype=cv2.CV_32F))[0])
+    return float(np.mean(chroma / np.maximum(high, np.finfo(np.float32).tiny), dtype=np.float64))
+
+
+def _high_and_chroma(blue: Plane, green: Plane, red: Plane) -> tuple[Plane, Plane]:
+    """Return the largest channel of each pixel, and what it is above the smallest."""
+    high = cv2.max(cv2.max(blue, green), red)
+    return high, cv2.subtract(high, cv2.min(cv2.min(blue, green), red))
 
 
 def _luma_of(pixels: Pixels, bgr: tuple[int, int, int]) -> Plane:

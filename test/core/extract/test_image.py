@@ -55,8 +55,10 @@ def features_of_luma(luma):
 def saturation_of(pixels):
     high = np.maximum(np.maximum(pixels[:, :, 0], pixels[:, :, 1]), pixels[:, :, 2])
     low = np.minimum(np.minimum(pixels[:, :, 0], pixels[:, :, 1]), pixels[:, :, 2])
-    nothing = np.zeros(high.shape)
-    return np.divide(high - low, high, out=nothing, where=high > 0, dtype=np.float64).mean()
+    levels = np.iinfo(pixels.dtype).max if pixels.dtype.kind == 'u' else 1.0
+    share = levels * (high - low).astype(np.float64)
+    np.divide(share, high, out=share, where=high > 0)
+    return (np.rint(share) if pixels.dtype.kind == 'u' else share).mean() / levels
 
 
 def hue_of(means):
