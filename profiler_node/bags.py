@@ -74,7 +74,8 @@ def profile_bag(  # noqa: PLR0913 (what the parameters of the node say)
             stream = made.get(connection.topic)
             if stream and connection.msgtype == stream.source.message_type:
                 current = segments.current if segments else ''
-                yield from feed(stream, memoryview(data), log_ns, current)
+                profiles, _ = feed(stream, memoryview(data), log_ns, current)
+                yield from profiles
         for stream in made.values():
             yield from stream.windows.close()
 

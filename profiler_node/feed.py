@@ -16,16 +16,17 @@ _log = logging.getLogger(__name__)
 
 def feed(
     stream: Stream, data: memoryview, receive_ns: int, segment: str = '', lost: int | None = None
-) -> list[Profile]:
-    """Add one serialized message to stream and return the profiles it closed.
+) -> tuple[list[Profile], int]:
+    """Add one serialized message to stream; return the profiles it closed, and its CPU time [ns].
 
     The arguments are those of Stream.update.
     """
     before_ns = time.thread_time_ns()
     profiles = stream.update(data, receive_ns, segment, lost)
     peak_rss_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
-    stream.windows.count_cost(time.thread_time_ns() - before_ns, peak_rss_bytes)
-    return profiles
+    cpu_ns = time.thread_time_ns() - before_ns
+    stream.windows.count_cost(cpu_ns, peak_rss_bytes)
+    return profiles, cpu_ns
 
 
 def change_segment(segments: Segments, data: memoryview) -> None:

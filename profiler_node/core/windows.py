@@ -33,6 +33,7 @@ class WindowCounts:
     seen: int = 0
     decoded: int = 0
     decode_errors: Counter[str] = field(default_factory=Counter)
+    shed: int = 0
     late: int = 0
     lost: int = 0
     duplicate_stamps: int = 0
@@ -59,6 +60,7 @@ class WindowCounts:
             seen=self.seen,
             decoded=self.decoded,
             decode_errors=MappingProxyType(dict(sorted(self.decode_errors.items()))),
+            shed=self.shed,
             late=self.late,
             lost=self.lost,
             duplicate_stamps=self.duplicate_stamps,
@@ -237,9 +239,8 @@ class Windows:
         self._epoch = epoch
         self._current = _Timeline(*self._config)
         self._candidate: list[Message] = []
-        self._unreadable: Counter[str] = Counter()
-        self._unreadable_lost = 0
-        self._unreadable_since_ns = 0
+        self._unread = WindowCounts()  # of messages that wait for a window
+        self._unread_since_ns = 0
         self._cpu_ns = 0
 
     def add(self, message: Message) -> list[Profile]:
@@ -248,13 +249,13 @@ class Windows:
             self._candidate.append(message)
             return self._start_epoch() if len(self._candidate) == _CONFIRMATIONS else []
         self._current.add(message)
-        if (self._candidate or self._unreadable) and (tally := self._current.newest_tally()):
+        if (self._candidate or self._unread.seen) and (tally := self._current.newest_tally()):
             # Time went on without the candidate.
             tally.seen += len(self._candidate)
             tally.late += len(self._candidate)
             for late in self._candidate:
                 tally.count_missing(self._current.gaps.missing_before(late.stamp_ns), late.lost)
-            self._move_unreadable(tally)
+            self._move_unread(tally)
             self._candidate = []
         return self._finish(self._current.close(self._current.newest_ns))
 
@@ -276,36 +277,53 @@ class Windows:
     ) -> list[Profile]:
         """Count a message whose stamp could not be read, received at receive_ns.
 
-        lost: as of Message. It belongs to the newest window.
-        Without an open one it waits for the next; if none but such messages come for the length of
-        a window, they get one of their own, by receive time.
+        lost: as of Message. It belongs to the newest window. Without an open one it waits for the
+        next; if none but such messages come for the length of a window, they get one of their own,
+        by receive time.
         """
-        window, _ = self._config
-        waited_ns = receive_ns - self._unreadable_since_ns
-        closed = self._close_unreadable() if waited_ns >= window.length_ns else []
-        if not self._unreadable:
-            self._unreadable_since_ns = receive_ns
-        self._unreadable[reason] += 1
-        self._unreadable_lost += lost or 0
-        self._current.gaps.unreadable()
-        if tally := self._current.newest_tally():
-            self._move_unreadable(tally)
+        closed = self._close_old_unread(receive_ns)
+        self._unread.decode_errors[reason] += 1
+        self._count_unread(lost)
         return closed
 
-    def _move_unreadable(self, tally: WindowCounts) -> None:
-        tally.seen += self._unreadable.total()
-        tally.decode_errors += self._unreadable
-        tally.lost += self._unreadable_lost
-        self._unreadable, self._unreadable_lost = Counter(), 0
+    def add_shed(self, receive_ns: int, lost: int | None = None) -> list[Profile]:
+        """Count a message that was left out on purpose; as add_unreadable."""
+        closed = self._close_old_unread(receive_ns)
+        self._unread.shed += 1
+        self._count_unread(lost)
+        self._current.last_stamp_ns = None  # the next interval is not one between two messages
+        return closed
 
-    def _close_unreadable(self) -> list[Profile]:
-        """Give the unreadable messages that wait a window of their own, and close it."""
-        if not self._unreadable:
+    def _close_old_unread(self, receive_ns: int) -> list[Profile]:
+        window, _ = self._config
+        waited_ns = receive_ns - self._unread_since_ns
+        closed = self._close_unread() if waited_ns >= window.length_ns else []
+        if not self._unread.seen:
+            self._unread_since_ns = receive_ns
+        return closed
+
+    def _count_unread(self, lost: int | None) -> None:
+        self._unread.seen += 1
+        self._unread.lost += lost or 0
+        self._current.gaps.unreadable()
+        if tally := self._current.newest_tally():
+            self._move_unread(tally)
+
+    def _move_unread(self, tally: WindowCounts) -> None:
+        unread, self._unread = self._unread, WindowCounts()
+        tally.seen += unread.seen
+        tally.decode_errors += unread.decode_errors
+        tally.shed += unread.shed
+        tally.lost += unread.lost
+
+    def _close_unread(self) -> list[Profile]:
+        """Give the messages that wait for a window one of their own, and close it."""
+        if not self._unread.seen:
             return []
-        if self._current.is_closed(self._unreadable_since_ns):
+        if self._current.is_closed(self._unread_since_ns):
             self._epoch += 1
             self._current = _Timeline(*self._config)
-        self._move_unreadable(self._current.window_at(self._unreadable_since_ns).tally)
+        self._move_unread(self._current.window_at(self._unread_since_ns).tally)
         return self._finish(self._current.close())
 
     def count_cost(self, cpu_ns: int, peak_rss_bytes: int) -> None:
@@ -326,14 +344,14 @@ class Windows:
         if self._candidate and not self._current.newest_tally():
             closed += self._start_epoch()
         window, _ = self._config
-        return closed + (self._close_unreadable() if silent_ns >= window.length_ns else [])
+        return closed + (self._close_unread() if silent_ns >= window.length_ns else [])
 
     def close(self) -> list[Profile]:
         """Close all windows."""
         closed: list[Profile] = []
         while self._candidate:
             closed += self._start_epoch()
-        return closed + self._finish(self._current.close()) + self._close_unreadable()
+        return closed + self._finish(self._current.close()) + self._close_unread()
 
     def _finish(self, windows: list[_Window]) -> list[Profile]:
         return [window.finish(self._source, self._epoch) for window in windows]

@@ -1,8 +1,10 @@
 """A topic as a source of serialized messages, subscribed as its publishers offer."""
 
 import importlib
+import time
 from collections.abc import Callable, Collection
 from copy import copy
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,8 +18,18 @@ from profiler_node.ros.qos import given_overrides, matching_qos
 
 _NO_SEQUENCE_NUMBER = 2**64 - 1  # what an RMW says that does not number the messages
 
-Receive = Callable[[memoryview, int, int | None], None]
-"""Takes a message, when it was received [ns], and how many before it were lost, None if unknown."""
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message. lost: how many before it were lost, None if unknown; waited_ns: in our queue."""
+
+    data: memoryview
+    receive_ns: int
+    lost: int | None
+    waited_ns: int
+
+
+Receive = Callable[[Arrival], None]
 
 Begin = Callable[[str, Collection[str]], tuple[str, int, Receive]]
 
@@ -124,7 +136,10 @@ class Input:
                 lost = self._gaps = None
                 self._publishers = set()  # the next look begins anew with those that are there
         if self._receive is not None:
-            self._receive(memoryview(data), self._receive_ns(info), lost)
+            waited_ns = 0
+            if received_ns := info.get('received_timestamp'):
+                waited_ns = max(time.time_ns() - received_ns, 0)
+            self._receive(Arrival(memoryview(data), self._receive_ns(info), lost, waited_ns))
 
     def _has_other_publishers(self) -> bool:
         """Whether somebody publishes who did not at the last look."""

@@ -19,6 +19,7 @@ from profiler_node.core.config import (
     StreamConfig,
     WindowConfig,
 )
+from profiler_node.core.load import LoadShedding
 from profiler_node.core.profile import Profile, Source
 from profiler_node.core.segments import Segments
 from profiler_node.core.stream import Sensing, Stream, type_to_profile
@@ -27,7 +28,7 @@ from profiler_node.feed import change_segment, feed
 from profiler_node.mappings import all_mappings
 from profiler_node.ros.convert import profile_message
 from profiler_node.ros.images import to_bgr
-from profiler_node.ros.inputs import Input, Receive
+from profiler_node.ros.inputs import Arrival, Input, Receive
 from profiler_node.ros.parameters import read_config, reject_unknown
 from profiler_node.ros.process import ProcessNode, run
 from profiler_node.ros.qos import PROFILES_QOS
@@ -72,6 +73,13 @@ class ProfilerConfig:
         minimum=1,
         maximum=1_000,
     )
+    cpu_budget: float = setting(
+        0.0,
+        'CPU time that profiling may take, as a share of one core; messages beyond it are left out '
+        'evenly and counted as shed. 0: as much as there is.',
+        minimum=0.0,
+        maximum=1.0,
+    )
     state_dir: str = setting(
         '', 'Folder for what outlives a restart. Empty: edge_profiler in ROS_HOME or ~/.ros.'
     )
@@ -114,6 +122,9 @@ class Profiler(ProcessNode):
         self._robot_id = self._config.robot_id or socket.gethostname()
         self._mappings = all_mappings(self._config.detections_file)
         self._segments: Segments | None = None
+        self._load = LoadShedding(self._config.cpu_budget)
+        self._adapted_ns = time.monotonic_ns()
+        self._shedding = False
         self._inputs = [
             Input(self, channel.config.topic or channel.name, partial(self._begin_stream, channel))
             for channel in self._channels
@@ -135,7 +146,7 @@ class Profiler(ProcessNode):
         segments = Segments(message_type, installed_store(message_type), self._segment)
         self._segments = segments
         depth = self._config.queue_depth * _SMALL
-        return message_type, depth, lambda data, _receive_ns, _lost: change_segment(segments, data)
+        return message_type, depth, lambda arrival: change_segment(segments, arrival.data)
 
     def _begin_stream(
         self, channel: _Channel, topic: str, types: Collection[str]
@@ -157,20 +168,39 @@ class Profiler(ProcessNode):
             self.get_logger().warning(f'{topic}: {stream.problem}')
         channel.stream = stream
         depth = self._config.queue_depth * (1 if message_type in _LARGE else _SMALL)
+        self._load.begin(channel.name, depth)
         return message_type, depth, partial(self._receive, channel, stream)
 
-    def _receive(
-        self, channel: _Channel, stream: Stream, data: memoryview, receive_ns: int, lost: int | None
-    ) -> None:
+    def _receive(self, channel: _Channel, stream: Stream, arrival: Arrival) -> None:
         channel.last_steady_ns = time.monotonic_ns()
+        receive_ns, lost = arrival.receive_ns, arrival.lost
+        if not self._load.admits(channel.name, arrival.waited_ns, lost or 0):
+            self._publish(stream.windows.add_shed(receive_ns, lost))
+            return
         segment = self._segments.current if self._segments else ''
-        self._publish(feed(stream, data, receive_ns, segment, lost))
+        profiles, cpu_ns = feed(stream, arrival.data, receive_ns, segment, lost)
+        self._load.count_cost(channel.name, cpu_ns)
+        self._publish(profiles)
 
     def _look(self) -> None:
+        self._shed()
         for item in self._inputs:
             item.match()
         for channel in self._channels:
             self._close_silent(channel)
+
+    def _shed(self) -> None:
+        """Choose how many messages of each stream there is time for, and say when that changes."""
+        now_ns = time.monotonic_ns()
+        self._load.adapt(now_ns - self._adapted_ns)
+        self._adapted_ns = now_ns
+        shedding = self._load.kept()
+        if bool(shedding) != self._shedding:
+            self._shedding = bool(shedding)
+            shares = ', '.join(f'{name} {share:.0%}' for name, share in shedding.items())
+            why = 'cpu_budget' if self._config.cpu_budget else 'this machine does not keep up'
+            text = f'leaving messages out, {why}: {shares} profiled' if shares else 'all profiled'
+            self.get_logger().warning(text)
 
     def _close_silent(self, channel: _Channel) -> None:
         """Close windows by the time that has gone by since the last message, as its clock would."""

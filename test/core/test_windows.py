@@ -212,3 +212,43 @@ def test_every_message_is_in_one_profile_and_no_identity_comes_twice(steps, late
 def test_a_bad_configuration_names_the_field(values, named):
     with pytest.raises(ValueError, match=named):
         WindowConfig(**values)
+
+
+def test_a_message_left_out_is_counted_and_is_no_gap():
+    """Every other one of a regular stream; the interval between the others says nothing."""
+    windows = make(length_s=100.0)
+    for tick in range(40):
+        if tick % 2:
+            windows.add_shed(receive_ns=tick * SECOND)
+        else:
+            add(windows, float(tick))
+    (profile,) = windows.close()
+    counters = profile.counters
+    assert (counters.seen, counters.decoded, counters.shed) == (40, 20, 20)
+    assert (counters.stamp_gaps, counters.lost) == (0, 0)
+    assert 'message/interval_s' not in profile.features
+
+
+def test_what_was_lost_before_a_message_left_out_is_counted():
+    windows = make()
+    add(windows, 10.0)
+    windows.add_shed(receive_ns=0, lost=3)
+    (profile,) = windows.close()
+    assert (profile.counters.lost, profile.counters.shed) == (3, 1)
+
+
+def test_messages_left_out_before_any_other_wait_for_a_window():
+    windows = make()
+    assert windows.add_shed(receive_ns=9 * SECOND) == []
+    add(windows, 10.0)
+    assert [p.counters.shed for p in windows.close()] == [1]
+
+
+def test_a_stream_of_which_all_is_left_out_has_profiles_by_receive_time():
+    windows = make()
+    closed = []
+    for tick in range(25):
+        closed += windows.add_shed(receive_ns=tick * SECOND)
+    closed += windows.close()
+    assert sum(p.counters.shed for p in closed) == sum(p.counters.seen for p in closed) == 25
+    assert len(closed) == 3
