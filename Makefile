@@ -7,12 +7,13 @@ BAG ?=
 JSON ?=
 N ?= 200000
 SEED ?= 1
+PEER := build/bench/whylogs
 IN_ENV := . tools/env.bash &&
 
-.PHONY: help setup demo test fuzz lint format bench clean
+.PHONY: help setup demo test fuzz lint format bench bench-memory bench-accuracy bench-live clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 setup: ## install ROS 2 (unless one is sourced) and build, all inside this folder
 	@$(PYTHON) tools/bootstrap.py
@@ -32,8 +33,24 @@ lint: setup ## check style and types
 format: setup ## format the code
 	@$(IN_ENV) ruff format . && ruff check --fix .
 
-bench: setup ## measure speed (JSON=file: write the figures there too)
-	@$(IN_ENV) python bench/run.py $(if $(JSON),--json "$(JSON)")
+bench: setup $(PEER) ## measure speed beside memcpy, KLL, rclpy and whylogs (JSON=file: write the figures there too)
+	@$(IN_ENV) PYTHONPATH="$(PEER):$$PYTHONPATH" OPENBLAS_NUM_THREADS=1 python bench/run.py $(if $(JSON),--json "$(JSON)")
+
+bench-memory: setup ## measure memory after 1,000 and 100,000 messages of each kind
+	@$(IN_ENV) python bench/memory.py
+
+bench-accuracy: setup ## compare profiles with samples of real recordings (in EDGE_PROFILER_DATA)
+	@$(IN_ENV) python bench/accuracy.py $(if $(JSON),--json "$(JSON)")
+
+bench-live: setup ## play 10 GB/min over DDS into the profiler, and measure what it takes
+	@$(IN_ENV) python bench/live/run.py $(if $(JSON),--json "$(JSON)")
+
+# whylogs needs an older NumPy and pandas, which go before those of the environment.
+$(PEER): tools/requirements/bench.txt
+	@rm -rf $@
+	@$(IN_ENV) python -m pip install --quiet --disable-pip-version-check --target $@ -r $< || \
+		(echo 'whylogs cannot be installed for this Python: its column stays empty' && mkdir -p $@)
+	@touch $@
 
 clean: ## remove everything that was installed, built or generated
 	rm -rf .venv build install log dist .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,7 +1,7 @@
 """Serialized messages of each kind, as sensors of today send them. Seeds are fixed.
 
-All but the last three functions return `count` different messages of one stream, each a bytearray
-with the header's stamp at its start, so that it can be changed with `put_stamp`.
+Functions named after a row of the benchmark return `count` different messages of one stream, each
+with the header's stamp first, so that `put_stamp` can change it. Sizes are width and height.
 """
 
 import struct
@@ -18,6 +18,8 @@ from profiler_node.core.decode import STORE as ROS
 from profiler_node.core.decode import store_with, types_in
 
 FIRST_STAMP_NS = 1_700_000_000_000_000_000
+Size = tuple[int, int]
+FULL_HD, HD = (1920, 1080), (1280, 720)
 WIDE_ROW, ROW = 151, 30  # numbers in a message of each type
 _VISION = Path(__file__).resolve().parent.parent / 'demo' / 'vision_msgs' / 'msg'
 _STAMP = struct.Struct('<iI')
@@ -64,16 +66,16 @@ def _header(frame_id: str) -> dict[str, Any]:
     return {'stamp': {'sec': FIRST_STAMP_NS // 10**9, 'nanosec': 0}, 'frame_id': frame_id}
 
 
-def _smooth(random: np.random.Generator, width: int, height: int, *channels: int) -> NDArray[Any]:
+def _smooth(random: np.random.Generator, size: Size, *channels: int) -> NDArray[Any]:
     """Return a smooth picture from 0 to 1, (height, width, *channels): white noise is none."""
-    coarse = random.random((height // 40, width // 40, *channels), dtype=np.float32)
-    return np.asarray(cv2.resize(coarse, (width, height)))
+    coarse = random.random((18, 32, *channels), dtype=np.float32)
+    return np.asarray(cv2.resize(coarse, size))
 
 
-def pictures(count: int) -> list[NDArray[np.uint8]]:
-    """Return camera frames, (1080, 1920, 3): smooth, with the noise of a sensor."""
+def pictures(count: int, size: Size = FULL_HD) -> list[NDArray[np.uint8]]:
+    """Return camera frames, (height, width, 3): smooth, with the noise of a sensor."""
     random = np.random.default_rng(1)
-    smooth = [_smooth(random, 1920, 1080, 3) * 255 for _ in range(count)]
+    smooth = [_smooth(random, size, 3) * 255 for _ in range(count)]
     noisy = [frame + random.normal(0, 3, frame.shape) for frame in smooth]
     return [np.clip(frame, 0, 255).astype(np.uint8) for frame in noisy]
 
@@ -92,12 +94,12 @@ def _image(pixels: NDArray[Any], encoding: str) -> bytearray:
     )
 
 
-def image_bgr8(count: int) -> list[bytearray]:
+def image_bgr8(count: int, size: Size = FULL_HD) -> list[bytearray]:
     """1080p colour, 6.2 MB."""
-    return [_image(pixels, 'bgr8') for pixels in pictures(count)]
+    return [_image(pixels, 'bgr8') for pixels in pictures(count, size)]
 
 
-def image_jpeg(count: int) -> list[bytearray]:
+def image_jpeg(count: int, size: Size = FULL_HD) -> list[bytearray]:
     """1080p colour as JPEG of quality 90."""
     return [
         _serialized(
@@ -106,43 +108,43 @@ def image_jpeg(count: int) -> list[bytearray]:
             format='bgr8; jpeg compressed bgr8',
             data=cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])[1],
         )
-        for pixels in pictures(count)
+        for pixels in pictures(count, size)
     ]
 
 
-def depths_m(count: int) -> list[NDArray[np.float32]]:
-    """Return depth frames, (720, 1280) [m]: surfaces at 0.5 to 8 m with noise and NaN holes."""
+def depths_m(count: int, size: Size = HD) -> list[NDArray[np.float32]]:
+    """Return depth frames, (height, width) [m]: surfaces at 0.5 to 8 m with noise and NaN holes."""
     random = np.random.default_rng(2)
     frames = []
     for _ in range(count):
-        depth = _smooth(random, 1280, 720) * 7.5 + 0.5
+        depth = _smooth(random, size) * 7.5 + 0.5
         depth += random.normal(0, 0.002, depth.shape).astype(np.float32) * depth**2
-        depth[_smooth(random, 1280, 720) < 0.3] = np.nan
+        depth[_smooth(random, size) < 0.3] = np.nan
         frames.append(depth)
     return frames
 
 
-def depth_32fc1(count: int) -> list[bytearray]:
+def depth_32fc1(count: int, size: Size = HD) -> list[bytearray]:
     """720p depth in metres with NaN holes, 3.7 MB."""
-    return [_image(depth, '32FC1') for depth in depths_m(count)]
+    return [_image(depth, '32FC1') for depth in depths_m(count, size)]
 
 
-def depth_16uc1(count: int) -> list[bytearray]:
+def depth_16uc1(count: int, size: Size = HD) -> list[bytearray]:
     """720p depth in millimetres with holes of 0, 1.8 MB."""
     return [
         _image(np.nan_to_num(np.rint(depth * 1000)).astype(np.uint16), '16UC1')
-        for depth in depths_m(count)
+        for depth in depths_m(count, size)
     ]
 
 
-def points(count: int) -> list[NDArray[np.float32]]:
-    """Return sweeps of a 128-beam lidar, (131,072, 4): x, y, z [m] and intensity."""
+def points(count: int, columns: int = 1024) -> list[NDArray[np.float32]]:
+    """Return sweeps of a 128-beam lidar, (128 * columns, 4): x, y, z [m] and intensity."""
     random = np.random.default_rng(3)
-    azimuth = np.repeat(np.linspace(-np.pi, np.pi, 1024, endpoint=False), 128)
-    elevation = np.tile(np.radians(np.linspace(-25, 15, 128)), 1024)
+    azimuth = np.repeat(np.linspace(-np.pi, np.pi, columns, endpoint=False), 128)
+    elevation = np.tile(np.radians(np.linspace(-25, 15, 128)), columns)
     sweeps = []
     for _ in range(count):
-        walls = 4 + 20 * _smooth(random, 1024, 160)[:128].T.ravel()
+        walls = 4 + 20 * _smooth(random, (columns, 128)).T.ravel()
         range_m = np.minimum(walls, 1.8 / np.maximum(-np.sin(elevation), 1e-3))
         range_m += random.normal(0, 0.01, range_m.size)
         flat = range_m * np.cos(elevation)
@@ -152,7 +154,7 @@ def points(count: int) -> list[NDArray[np.float32]]:
     return sweeps
 
 
-def cloud(count: int) -> list[bytearray]:
+def cloud(count: int, columns: int = 1024) -> list[bytearray]:
     """131,072 points of 16 bytes: x, y, z, intensity, 2.1 MB."""
     fields = [
         _make('sensor_msgs/msg/PointField', name=name, offset=4 * index, datatype=7, count=1)
@@ -171,7 +173,7 @@ def cloud(count: int) -> list[bytearray]:
             data=sweep.view(np.uint8).ravel(),
             is_dense=True,
         )
-        for sweep in points(count)
+        for sweep in points(count, columns)
     ]
 
 

@@ -26,7 +26,10 @@ from messages import (
     store,
 )
 from numpy.typing import NDArray
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import Imu
 from timing import Call
+from vision_msgs.msg import Detection2DArray
 
 from profiler_node.core.config import SketchConfig, StreamConfig, WindowConfig
 from profiler_node.core.profile import Profile, Source
@@ -103,17 +106,12 @@ def _kll(*columns: NDArray[np.float32]) -> Call:
 
 def _deserialized(message_class: type, message: bytearray) -> Call:
     """Return what makes a Python message of bytes, as rclpy does for each subscription."""
-    from rclpy.serialization import deserialize_message
-
     data = bytes(message)
     return lambda: deserialize_message(data, message_class)
 
 
 def sensor_rows() -> list[Row]:
     """Return the rows from serialized bytes to the updated window."""
-    from sensor_msgs.msg import Imu
-    from vision_msgs.msg import Detection2DArray
-
     depth_m = depths_m(1)[0].ravel()
     x, y, z, intensity = np.ascontiguousarray(points(1)[0].T)
     range_m = np.sqrt(x * x + y * y + z * z)

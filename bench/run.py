@@ -47,10 +47,8 @@ def _copy(size: int) -> Call:
 
 def measure(row: Row, whylogs: Call | None, most_s: float) -> Line:
     """Return one line of the table."""
-    calls = {'memcpy': _copy(row.size), 'ours': row.ours}
-    for name, call in (('baseline', row.baseline), ('whylogs', whylogs)):
-        if call is not None:
-            calls[name] = call
+    others = {'memcpy': _copy(row.size), 'baseline': row.baseline, 'whylogs': whylogs}
+    calls = {name: call for name, call in others.items() if call} | {'ours': row.ours}
     prepare = {'ours': row.prepare} if row.prepare else {}
     times = interleaved(calls, most_s, prepare)
     ours_s = statistics.median(times['ours'])
@@ -71,7 +69,7 @@ def lines(most_s: float) -> Iterator[Line]:
     """Measure everything."""
     peers: dict[str, Call] = {}
     if find_spec('whylogs'):
-        from peer import whylogs_calls
+        from peer import whylogs_calls  # noqa: PLC0415 (not for every Python)
 
         peers = whylogs_calls()
     for row in (*sensor_rows(), *profile_rows()):
@@ -98,9 +96,8 @@ def main() -> None:
     warnings.simplefilter('ignore')  # what whylogs has to say of its own code
     on = machine()
     print(', '.join(f'{name} {value}' for name, value in on.items()))
-    print(
-        f'{"":18} {"ms":>9} {"GB/s":>8} {"x memcpy":>10} {"x library":>10} {"x whylogs":>10} {"bytes":>9}'
-    )
+    heads = ('x memcpy', 'x library', 'x whylogs')
+    print(f'{"":18} {"ms":>9} {"GB/s":>8} {" ".join(f"{head:>10}" for head in heads)} {"bytes":>9}')
     table = []
     for line in lines(arguments.seconds):
         table.append(line)
