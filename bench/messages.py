@@ -149,8 +149,8 @@ def points(count: int, columns: int = 1024) -> list[NDArray[np.float32]]:
         range_m += random.normal(0, 0.01, range_m.size)
         flat = range_m * np.cos(elevation)
         intensity = random.integers(0, 256, range_m.size)
-        columns = [flat * np.cos(azimuth), flat * np.sin(azimuth), range_m * np.sin(elevation)]
-        sweeps.append(np.stack([*columns, intensity], axis=1).astype('<f4'))
+        xyz = [flat * np.cos(azimuth), flat * np.sin(azimuth), range_m * np.sin(elevation)]
+        sweeps.append(np.stack([*xyz, intensity], axis=1).astype('<f4'))
     return sweeps
 
 

@@ -211,11 +211,20 @@ def _luma_of(pixels: Pixels, bgr: tuple[int, int, int]) -> Plane:
 
 
 def _sharpness(luma: Plane) -> float:
-    """Return the variance of the Laplacian of luma, (H, W), reduced to at most 640 columns."""
+    """Return the variance of the Laplacian of luma, (H, W), reduced to at most 640 columns.
+
+    It is halved as long as it can be, which OpenCV does many times faster than other reductions
+    that take all pixels, and then interpolated.
+    """
     height, width = luma.shape
+    while width >= 2 * _SHARPNESS_COLUMNS and height > 1:
+        height, width = height // 2, width // 2
+        luma = cv2.resize(
+            luma[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA
+        )
     if width > _SHARPNESS_COLUMNS:
         size = (_SHARPNESS_COLUMNS, max(1, round(height * _SHARPNESS_COLUMNS / width)))
-        luma = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
+        luma = cv2.resize(luma, size, interpolation=cv2.INTER_LINEAR)
     depth = cv2.CV_16S if luma.dtype == np.uint8 else cv2.CV_32F
     deviation = cv2.meanStdDev(cv2.Laplacian(luma, depth))[1]
     return float(deviation[0, 0]) ** 2
