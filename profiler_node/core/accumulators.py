@@ -18,6 +18,7 @@ from profiler_node.core.sketches import CategorySketch, QuantileSketch
 
 _BLOCK = 256  # values kept back, so that moments and sketch are updated by the array
 _LONGEST_CATEGORY = 128  # characters
+_PAGE = 256  # bins
 _MOST_KEPT = 2**18  # bytes of rows
 _MOST_PENDING = 1024  # distinct categories counted before they go into the sketch
 
@@ -52,7 +53,7 @@ class NumericAccumulator:
         self._moments = Moments()
         self._missing = self._pos_inf = self._neg_inf = 0
         self._levels: dict[tuple[int, float], _LevelCounts] = {}
-        self._float_counts: Counts | None = None
+        self._floats = _FloatCounts()
 
     def add(self, value: float | NumericElements, stamp_ns: int) -> None:
         """Add value; NaN counts as missing."""
@@ -94,9 +95,7 @@ class NumericAccumulator:
         self._levels[key].add(levels.counts, stamp_ns)
 
     def _add_bins(self, bins: FloatBins, stamp_ns: int) -> None:
-        if self._float_counts is None:
-            self._float_counts = np.zeros(FLOAT_BINS, dtype=np.int64)
-        self._float_counts += bins.counts
+        self._floats.add(bins.counts)
         self._missing += bins.missing
         self._pos_inf += bins.pos_inf
         self._neg_inf += bins.neg_inf
@@ -113,8 +112,7 @@ class NumericAccumulator:
         """Return the feature as it is now."""
         self._flush()
         sketch, moments = self._sketch.copy(), self._moments
-        if self._float_counts is not None:
-            sketch.update_weighted(*bin_values(self._float_counts))
+        sketch.update_weighted(*bin_values(self._floats.counts()))
         for levels in self._levels.values():
             moments = moments.merged(levels.moments())
             sketch.update_weighted(*levels.values())
@@ -169,6 +167,29 @@ class RowsAccumulator:
         """Return the features as they are now, by name."""
         self._flush()
         return {name: feature.finish() for name, feature in self._features.items()}
+
+
+class _FloatCounts:
+    """Bins of floats: of the few pages that are in use, as most of the bins of a sensor are not."""
+
+    def __init__(self) -> None:
+        self._pages: dict[int, Counts] = {}
+
+    def add(self, counts: Counts) -> None:
+        """Add counts, (65,536,)."""
+        pages = counts.reshape(-1, _PAGE)
+        for index in np.flatnonzero(pages.max(axis=1)).tolist():
+            if index in self._pages:
+                self._pages[index] += pages[index]
+            else:
+                self._pages[index] = pages[index].copy()
+
+    def counts(self) -> Counts:
+        """Return the counts of all bins, (65,536,)."""
+        counts = np.zeros((FLOAT_BINS // _PAGE, _PAGE), dtype=np.int64)
+        for index, page in self._pages.items():
+            counts[index] = page
+        return counts.ravel()
 
 
 class _LevelCounts:
