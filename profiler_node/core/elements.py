@@ -15,70 +15,90 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _SIGN = 2**15  # the bin of -0.0, which the negative numbers follow
 _UPPER_HALF = int(np.dtype('<u4').isnative)  # which uint16 of a float32
 _WIDEST = 2**24  # OpenCV counts in float32, which is exact up to here
-_BLOCK = 2**17  # elements whose float64 stay in the cache
+_BLOCK = 2**15  # elements whose float64 stay in the cache
+_SAMPLE = 1009  # every so many: no divisor of the columns or rings of a sensor
 _FEW = 4096  # so many elements of a message may as well be sketched one by one
 _BINNED = (np.uint8, np.uint16, np.float32, np.float64)
 
 
 def histogram(plane: NDArray[Any]) -> Counts:
-    """Return how often each of the levels occurs in plane, (H, W) uint8 or uint16.
+    """Return how often each of the levels occurs in plane, (H, W) uint8 or uint16, not empty.
 
     The result is (256,) or (65,536,).
     """
     levels = 256 if plane.dtype == np.uint8 else 65_536
-    if plane.size < 4 * levels:  # the levels of calcHist's result would cost more than the elements
+    # Of 16 bits, few levels occur in most planes: the others are as much work as the elements.
+    first, last = (0, 255) if levels == 256 else (int(plane.min()), int(plane.max()))
+    span = last + 1 - first
+    if plane.size < 4 * span:
         return np.bincount(plane.ravel(), minlength=levels)
     counts = np.zeros(levels, dtype=np.int64)
     rows = max(1, _WIDEST // plane.shape[1])
     for top in range(0, plane.shape[0], rows):
         for left in range(0, plane.shape[1], _WIDEST):
             part = plane[top : top + rows, left : left + _WIDEST]
-            found = cv2.calcHist([part], [0], None, [levels], [0, levels])
-            counts += found.ravel().astype(np.int64)
+            found = cv2.calcHist([part], [0], None, [span], [first, last + 1])
+            counts[first : last + 1] += found.ravel().astype(np.int64)
     return counts
 
 
 def float_bins(values: NDArray[Any]) -> FloatBins:
     """Return the elements of values, any shape of float32 or float64 in one piece."""
-    row = values.reshape(1, -1)
-    if not row.size:
-        return FloatBins(np.zeros(FLOAT_BINS, dtype=np.int64), 0, 0.0, 0.0, 0.0, 0.0)
+    row = values.ravel()
     most = min(LARGEST, float(np.finfo(row.dtype).max))
-    low, high = float(row.min()), float(row.max())
-    if not (low >= -most and high <= most):
-        return _finite_bins(row, most)
-    counts = histogram(_upper_halves(row))
-    # About the mean, so that no digits are lost where it is far from 0. Where all are equal,
-    # rounding must not make a spread.
-    near_mean = min(max(cv2.mean(row)[0], low), high)
-    total, squares = _offset_sums(row, near_mean)
-    m2 = max(squares - total * total / row.size, 0.0)
-    return FloatBins(counts, row.size, near_mean + total / row.size, m2, low, high)
+    bins = bins_between(row, -most, most)
+    if bins.count + bins.missing < row.size:
+        pos_inf, neg_inf = int(np.count_nonzero(row > most)), int(np.count_nonzero(row < -most))
+        bins = replace(bins, pos_inf=pos_inf, neg_inf=neg_inf)
+    return bins
 
 
-def _finite_bins(row: NDArray[Any], most: float) -> FloatBins:
-    """Return the elements of row, (1, N), some of which are NaN or beyond most."""
-    finite = float_bins(row.compress((np.abs(row) <= most).ravel(), axis=1))
-    pos_inf, neg_inf = int(np.count_nonzero(row > most)), int(np.count_nonzero(row < -most))
-    missing = row.size - finite.count - pos_inf - neg_inf
-    return replace(finite, missing=missing, pos_inf=pos_inf, neg_inf=neg_inf)
-
-
-def _offset_sums(row: NDArray[Any], origin: float) -> tuple[float, float]:
-    """Return the sums of row - origin, (1, N), and of its squares."""
+def bins_between(row: NDArray[Any], low: float, high: float) -> FloatBins:
+    """Return the elements of row, (N,), from low to high, and how many are missing."""
+    sample = row[::_SAMPLE]
+    sample = sample.compress((sample >= low) & (sample <= high))
+    if not sample.size:
+        sample = row.compress((row >= low) & (row <= high))
+    if not sample.size:
+        missing = int(np.count_nonzero(row != row))
+        return FloatBins(np.zeros(FLOAT_BINS, dtype=np.int64), 0, 0.0, 0.0, 0.0, 0.0, missing)
+    origin = np.partition(sample, sample.size // 2)[sample.size // 2]
+    lowest = highest = origin
+    count = missing = 0
     total = squares = 0.0
+    halves = np.empty(row.size, np.uint16)
+    filled = np.empty(_BLOCK, row.dtype)
+    offsets = np.empty(_BLOCK, np.float64)
     for start in range(0, row.size, _BLOCK):
-        offsets = np.subtract(row[0, start : start + _BLOCK], origin, dtype=np.float64)
-        total += float(offsets.sum())
-        squares += float(np.dot(offsets, offsets))
-    return total, squares
+        part = row[start : start + _BLOCK]
+        above, below = part >= low, part <= high
+        inside = above & below
+        found = int(np.count_nonzero(inside))
+        count += found
+        if found < part.size:
+            missing += part.size - int(np.count_nonzero(above | below))
+            new = filled[: part.size]
+            new.fill(origin)
+            cv2.copyTo(part.reshape(1, -1), inside.view(np.uint8).reshape(1, -1), new.reshape(1, -1))
+            part = new
+        lowest, highest = min(lowest, part.min()), max(highest, part.max())
+        halves[start : start + _BLOCK] = _upper_halves(part)
+        off = offsets[: part.size]
+        np.copyto(off, part)
+        off -= origin
+        total += float(off.sum())
+        squares += float(np.dot(off, off))
+    counts = histogram(halves.reshape(1, -1))
+    counts[_upper_halves(np.array([origin]))] -= row.size - count
+    m2 = max(squares - total * total / count, 0.0)
+    return FloatBins(counts, count, float(origin) + total / count, m2, float(lowest), float(highest), missing)
 
 
 def _upper_halves(row: NDArray[Any]) -> NDArray[np.uint16]:
-    """Return the upper 16 bits of row, (1, N), as float32."""
+    """Return the upper 16 bits of row, (N,), as float32."""
     if row.dtype != np.float32:
         row = np.clip(row, -_FLOAT32_MAX, _FLOAT32_MAX).astype(np.float32)
-    return np.ascontiguousarray(row.view(np.uint16)[:, _UPPER_HALF::2])
+    return row.view(np.uint16)[_UPPER_HALF::2]
 
 
 def _signed_bins(row: NDArray[Any]) -> FloatBins:
@@ -88,7 +108,7 @@ def _signed_bins(row: NDArray[Any]) -> FloatBins:
     counts = np.roll(unsigned, half)  # from the smallest number on
     count, mean, m2 = level_moments(counts)
     numbers = np.flatnonzero(counts) - half
-    halves = _upper_halves(numbers.astype(np.float32).reshape(1, -1)).ravel()
+    halves = _upper_halves(numbers.astype(np.float32))
     bins = np.bincount(halves, counts[numbers + half], FLOAT_BINS).astype(np.int64)
     return FloatBins(bins, count, mean - half, m2, float(numbers[0]), float(numbers[-1]))
 

@@ -4,7 +4,7 @@ Merging is commutative, and associative up to floating-point rounding (Chan, Gol
 """
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,14 @@ LARGEST = 1e140
 """Numbers beyond it count as infinite: a sum of their squares may not fit into a float64."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moments:
+class Moments(NamedTuple):
     """Moments of `count` finite numbers; all other fields are 0 when count is 0.
 
     m2: sum of squared differences from the mean. min_stamp_ns, max_stamp_ns: the smallest header
     stamp [ns] of a message that held the min, and the max.
     """
 
-    count: int = 0
+    count: int = 0  # type: ignore[assignment]  # hides tuple.count
     mean: float = 0.0
     m2: float = 0.0
     min: float = 0.0
@@ -37,19 +36,21 @@ class Moments:
     def merged(self, *others: 'Moments') -> 'Moments':
         """Return the moments of this set and of others together."""
         filled = [moments for moments in (self, *others) if moments.count]
-        if len(filled) < 2:
-            return filled[0] if filled else self
-        count, mean, m2 = filled[0].count, filled[0].mean, filled[0].m2
-        for other in filled[1:]:
+        if not filled:
+            return self
+        first, *rest = filled
+        count, mean, m2 = first.count, first.mean, first.m2
+        low, high = (first.min, first.min_stamp_ns), (first.max, -first.max_stamp_ns)
+        for other in rest:
             both = count + other.count
             delta = other.mean - mean
             m2 = m2 + other.m2 + delta * delta * (count * other.count / both)
             # The weighted form, not mean + delta * share, so that a.merged(b) == b.merged(a).
             mean = (count * mean + other.count * other.mean) / both
             count = both
-        low, low_stamp = min((part.min, part.min_stamp_ns) for part in filled)
-        high, minus_stamp = max((part.max, -part.max_stamp_ns) for part in filled)
-        return Moments(count, mean, m2, low, high, low_stamp, -minus_stamp)
+            low = min(low, (other.min, other.min_stamp_ns))
+            high = max(high, (other.max, -other.max_stamp_ns))
+        return Moments(count, mean, m2, low[0], high[0], low[1], -high[1])
 
 
 def moments_of(values: NDArray[np.float64], stamps_ns: NDArray[np.int64]) -> Moments:

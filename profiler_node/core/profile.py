@@ -8,6 +8,7 @@ idempotent: drop duplicates by `identity` first.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -39,8 +40,7 @@ def unit_of(name: str) -> str:
     return _UNITS.get(suffix, '') if underscore and name.count('/') == 1 else ''
 
 
-@dataclass(frozen=True, slots=True)
-class NumericFeature:
+class NumericFeature(NamedTuple):
     """Numbers: one a message (scalar), or every pixel, point, beam or box (elements).
 
     moments.count counts the finite values; missing (NaN or null), pos_inf and neg_inf (infinite, or
@@ -69,6 +69,16 @@ class NumericFeature:
         moments = Moments(count, min_stamp_ns=stamp_ns, max_stamp_ns=stamp_ns)
         return NumericFeature(self.kind, moments, sketches.zeros_like(self.kll))
 
+    def merged(self, *others: 'NumericFeature') -> 'NumericFeature':
+        """Return the feature of all values of this one and others."""
+        _, moments, klls, *counts = zip(self, *others, strict=True)
+        return NumericFeature(
+            self.kind,
+            moments[0].merged(*moments[1:]),
+            sketches.merge_quantiles(klls),
+            *map(sum, counts),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class CategoricalFeature:
@@ -92,6 +102,16 @@ class CategoricalFeature:
     def top(self, most: int) -> list[tuple[str, int]]:
         """Return up to `most` values with their counts, the most frequent first."""
         return sketches.frequent(self.frequent, most)
+
+    def merged(self, *others: 'CategoricalFeature') -> 'CategoricalFeature':
+        """Return the feature of all strings of this one and others."""
+        every = (self, *others)
+        return CategoricalFeature(
+            count=sum(feature.count for feature in every),
+            hll=sketches.merge_distinct([feature.hll for feature in every]),
+            frequent=sketches.merge_frequent([feature.frequent for feature in every]),
+            missing=sum(feature.missing for feature in every),
+        )
 
 
 Feature = NumericFeature | CategoricalFeature
@@ -130,19 +150,21 @@ class Counters:
     def merged(self, *others: 'Counters') -> 'Counters':
         """Return the sums; of the peak, the largest."""
         every = (self, *others)
-        sums: dict[str, Any] = {
-            item.name: sum(getattr(counters, item.name) for counters in every)
-            for item in fields(self)
-            if item.name not in {'decode_errors', 'peak_rss_bytes'}
-        }
+        sums = map(sum, zip(*map(_sums_of, every), strict=True))
         errors: Counter[str] = Counter()
         for counters in every:
             errors.update(counters.decode_errors)
         return Counters(
-            **sums,
+            **dict(zip(_SUMS, sums, strict=True)),
             decode_errors=MappingProxyType(dict(sorted(errors.items()))),
             peak_rss_bytes=max(counters.peak_rss_bytes for counters in every),
         )
+
+
+_SUMS = [
+    item.name for item in fields(Counters) if item.name not in {'decode_errors', 'peak_rss_bytes'}
+]
+_sums_of = attrgetter(*_SUMS)
 
 
 class Identity(NamedTuple):
@@ -168,16 +190,16 @@ class Source:
 
     def merged(self, *others: 'Source') -> 'Source':
         """Return what all have in common; an attribute that differs becomes `*`."""
-        every = (self, *others)
-        same = {
-            item.name: getattr(self, item.name)
-            if len({getattr(source, item.name) for source in every}) == 1
-            else VARIOUS
-            for item in fields(self)
-            if item.name != 'tags'
-        }
+        values = zip(*map(_attributes_of, (self, *others)), strict=True)
+        same = (value[0] if len(set(value)) == 1 else VARIOUS for value in values)
         tags = set(self.tags.items()).intersection(*(source.tags.items() for source in others))
-        return Source(**same, tags=MappingProxyType(dict(sorted(tags))))
+        return Source(
+            **dict(zip(_ATTRIBUTES, same, strict=True)), tags=MappingProxyType(dict(sorted(tags)))
+        )
+
+
+_ATTRIBUTES = [item.name for item in fields(Source) if item.name != 'tags']
+_attributes_of = attrgetter(*_ATTRIBUTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,12 +228,12 @@ class Profile:
         unless there were too many labels to count each. The stamps of such a 0 are those of the
         smallest count.
         """
-        count = self.features.get(LABEL_COUNT)
-        seen = name in self.features or not name.startswith(f'{LABEL_COUNT}/')
-        named = f'{LABEL_COUNT}/{OTHER}' not in self.features
-        if not seen and named and isinstance(count, NumericFeature):
-            return count.as_zeros()
-        return self.features.get(name)
+        feature = self.features.get(name)
+        if feature is None and name.startswith(f'{LABEL_COUNT}/'):
+            count = self.features.get(LABEL_COUNT)
+            named = f'{LABEL_COUNT}/{OTHER}' not in self.features
+            return count.as_zeros() if named and isinstance(count, NumericFeature) else None
+        return feature
 
     def with_features(self, names: Iterable[str]) -> 'Profile':
         """Return this profile with the features of these names alone."""
@@ -241,23 +263,9 @@ class Profile:
         )
 
 
-def _merge_feature(name: str, features: Sequence[Feature]) -> Feature:
+def _merge_feature(name: str, features: Sequence[Any]) -> Feature:
     """Merge one or more features of one name."""
     if len(kinds := {feature.kind for feature in features}) > 1:
         raise ProfileError(f'{name} is {" and ".join(sorted(kinds))} in the profiles to merge')
-    if numeric := [feature for feature in features if isinstance(feature, NumericFeature)]:
-        return NumericFeature(
-            kind=numeric[0].kind,
-            moments=Moments().merged(*(feature.moments for feature in numeric)),
-            kll=sketches.merge_quantiles([feature.kll for feature in numeric]),
-            missing=sum(feature.missing for feature in numeric),
-            pos_inf=sum(feature.pos_inf for feature in numeric),
-            neg_inf=sum(feature.neg_inf for feature in numeric),
-        )
-    categorical = [feature for feature in features if isinstance(feature, CategoricalFeature)]
-    return CategoricalFeature(
-        count=sum(feature.count for feature in categorical),
-        hll=sketches.merge_distinct([feature.hll for feature in categorical]),
-        frequent=sketches.merge_frequent([feature.frequent for feature in categorical]),
-        missing=sum(feature.missing for feature in categorical),
-    )
+    merged: Feature = features[0].merged(*features[1:])
+    return merged

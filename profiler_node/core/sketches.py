@@ -12,11 +12,9 @@ damaged raise SketchError; that a number inside was changed is for a checksum to
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from copy import copy
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 import datasketches  # type: ignore[import-untyped]
@@ -26,50 +24,61 @@ from numpy.typing import NDArray
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 # Preamble ints, serial version, family, flags, k, m, n, min_k and number of levels.
 _KLL_HEADER = struct.Struct('<BBBBHBxQHBx')
+_KLL_SHAPE = struct.Struct('<4xH2xQ2xB')  # k, n and number of levels alone
 _KLL_FULL, _KLL_SERIAL, _KLL_FAMILY = 5, 1, 15  # of a sketch with more than one item
 _KLL_SORTED = 2  # flag: level 0 is sorted
 _KLL_MIN_LEVEL = 8  # m
-_MOST_VALUES = 2**64 - 1  # of all that are merged, whose number the library does not check
+_MOST_VALUES = 2**63 - 1  # of merged ones together: beyond it the library never returns
 _EXACT_K = 65_535  # the largest k: a sketch that has room for a whole histogram
+
+
+_RAISED = (ValueError, IndexError, RuntimeError, MemoryError, struct.error)
 
 
 class SketchError(ValueError):
     """Bytes that are no sketch of the expected kind."""
 
 
-@contextmanager
-def _damage() -> Iterator[None]:
-    """Turn what the library raises for damaged bytes into SketchError."""
-    try:
-        yield
-    except (ValueError, IndexError, RuntimeError, MemoryError, struct.error) as error:
-        raise SketchError(f'damaged sketch: {error}') from error
+class _Damage:
+    """Turns what the library raises for damaged bytes into SketchError."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, _RAISED):
+            raise SketchError(f'damaged sketch: {error}') from error
+
+
+_damage = _Damage()
 
 
 def _kll(data: bytes) -> Any:
-    """Return the KLL sketch in data; to be called within _damage()."""
+    """Return the KLL sketch in data; for use within _damage."""
     if data and data[0] == _KLL_FULL:
         _check_levels(data)
     return datasketches.kll_floats_sketch.deserialize(data)
 
 
 def _check_levels(data: bytes) -> None:
-    """Raise where the levels of a full KLL sketch cannot be true.
+    """Raise ValueError or struct.error where a KLL sketch is not made as it says.
 
-    The library trusts their number and sizes, and leaves its memory where they are wrong.
+    The library trusts number and sizes of the levels and leaves its memory where they are wrong.
     """
-    *_, k, _, count, _, levels = _KLL_HEADER.unpack_from(data)
+    k, count, levels = _KLL_SHAPE.unpack_from(data)
     if not 0 < levels <= count.bit_length():
-        raise ValueError(f'{levels} levels for {count} values')
-    bounds = (*struct.unpack_from(f'<{levels}I', data, _KLL_HEADER.size), _room(k, levels))
+        raise ValueError(f'{levels} levels of {count} values')
+    starts = struct.unpack_from(f'<{levels}I', data, _KLL_HEADER.size)
+    end = _room(k, levels)
+    if len(data) != _KLL_HEADER.size + 4 * (levels + 2 + end - starts[0]):
+        raise ValueError(f'{len(data)} bytes of {count} values')
     weight = 0
-    for level, (start, end) in enumerate(pairwise(bounds)):
+    for start in reversed(starts):
         if start > end:
-            raise ValueError(f'level {level} ends before it starts')
-        weight += end - start << level
-    expected = _KLL_HEADER.size + 4 * (levels + 2 + bounds[-1] - bounds[0])
-    if weight != count or expected != len(data):
-        raise ValueError(f'levels do not add up to {count} values')
+            raise ValueError('a level that ends before it starts')
+        weight += weight + end - start  # an item of each level counts twice as much as one below
+        end = start
+    if weight != count:
+        raise ValueError(f'{weight} values instead of {count}')
 
 
 @lru_cache(256)
@@ -147,7 +156,7 @@ def _exact_sketches(values: NDArray[np.float32], weights: NDArray[np.int64]) -> 
 
 def merge_quantiles(sketches: Sequence[bytes]) -> bytes:
     """Return the KLL sketch of all the data behind sketches, one or more."""
-    with _damage():
+    with _damage:
         merged = _kll(sketches[0])
         for data in sketches[1:]:
             other = _kll(data)
@@ -159,17 +168,22 @@ def merge_quantiles(sketches: Sequence[bytes]) -> bytes:
 
 def zeros_like(sketch: bytes) -> bytes:
     """Return a KLL sketch of as many values as sketch has, all 0."""
-    with _damage():
+    with _damage:
         kll = _kll(sketch)
-        zeros = QuantileSketch(kll.k)
-        if not kll.is_empty():
-            zeros.update_weighted(np.zeros(1, np.float32), np.array([kll.n]))
-        return zeros.to_bytes()
+        return _zeros(kll.k, kll.n)
+
+
+@lru_cache(256)
+def _zeros(k: int, count: int) -> bytes:
+    zeros = QuantileSketch(k)
+    if count:
+        zeros.update_weighted(np.zeros(1, np.float32), np.array([count]))
+    return zeros.to_bytes()
 
 
 def quantiles(sketch: bytes, ranks: Sequence[float]) -> list[float]:
     """Return the smallest values whose rank is at least each of ranks; [] for an empty sketch."""
-    with _damage():
+    with _damage:
         kll = _kll(sketch)
         return [] if kll.is_empty() else list(kll.get_quantiles(list(ranks), True))
 
@@ -193,7 +207,7 @@ class CategorySketch:
 
 def merge_distinct(sketches: Sequence[bytes]) -> bytes:
     """Return the HLL sketch of all the data behind sketches, one or more."""
-    with _damage():
+    with _damage:
         hlls = [datasketches.hll_sketch.deserialize(data) for data in sketches]
         union = datasketches.hll_union(max(hll.lg_config_k for hll in hlls))
         for hll in hlls:
@@ -203,14 +217,14 @@ def merge_distinct(sketches: Sequence[bytes]) -> bytes:
 
 def distinct(sketch: bytes) -> int:
     """Return the estimated number of distinct values."""
-    with _damage():
+    with _damage:
         estimate: float = datasketches.hll_sketch.deserialize(sketch).get_estimate()
     return round(estimate)
 
 
 def merge_frequent(sketches: Sequence[bytes]) -> bytes:
     """Return the frequent-items sketch of all the data behind sketches, one or more."""
-    with _damage():
+    with _damage:
         merged = datasketches.frequent_strings_sketch.deserialize(sketches[0])
         for data in sketches[1:]:
             merged.merge(datasketches.frequent_strings_sketch.deserialize(data))
@@ -219,7 +233,7 @@ def merge_frequent(sketches: Sequence[bytes]) -> bytes:
 
 def frequent(sketch: bytes, most: int) -> list[tuple[str, int]]:
     """Return up to `most` categories with their estimated counts, most frequent first."""
-    with _damage():
+    with _damage:
         items = datasketches.frequent_strings_sketch.deserialize(sketch).get_frequent_items(
             datasketches.frequent_items_error_type.NO_FALSE_NEGATIVES
         )

@@ -1,5 +1,7 @@
 """Moments against the statistics of the numbers themselves."""
 
+from functools import reduce
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -28,6 +30,12 @@ def test_merged_equals_the_moments_of_all_numbers(left, right):
 @given(numbers, numbers)
 def test_merging_is_commutative_to_the_last_bit(left, right):
     assert of(left).merged(of(right, 100)) == of(right, 100).merged(of(left))
+
+
+@given(st.lists(numbers, max_size=5))
+def test_merging_many_at_once_is_merging_one_by_one_to_the_last_bit(parts):
+    moments = [of(part, 10 * index) for index, part in enumerate(parts)]
+    assert Moments().merged(*moments) == reduce(Moments.merged, moments, Moments())
 
 
 def test_the_earliest_message_with_an_extreme_is_named():

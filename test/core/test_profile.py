@@ -1,5 +1,7 @@
 """Merging profiles."""
 
+from functools import reduce
+
 import pytest
 
 from profiler_node.core.accumulators import CategoryAccumulator, NumericAccumulator
@@ -43,6 +45,28 @@ def test_merged_has_the_data_of_all_and_leaves_them_alone():
     assert again.counters == merged.counters
     assert again.features['a/x'].moments == merged.features['a/x'].moments
     assert again.features['a/x'].quantiles([0.1, 0.5, 0.9]) == [1.0, 2.0, 6.0]
+
+
+def test_merging_many_at_once_is_merging_one_by_one():
+    sources = [
+        Source(f'r{n}', 'image', '/image', 'sensor_msgs/msg/Image', {'site': 'a', 'rack': str(n)})
+        for n in range(3)
+    ]
+    first, *others = (
+        make(
+            60 * n,
+            {'a/x': scalar(float(n), 5.0), 'a/y': category('k'), f'a/{n}': scalar(1.0)},
+            source,
+            seen=n + 1,
+            decode_errors={'bad': n, f'bad_{n}': 1},
+            peak_rss_bytes=9 - n,
+        )
+        for n, source in enumerate(sources)
+    )
+    at_once, one_by_one = first.merged(*others), reduce(Profile.merged, others, first)
+    assert at_once == one_by_one
+    assert dict(at_once.source.tags) == {'site': 'a'}
+    assert at_once.counters.decode_errors == {'bad': 3, 'bad_0': 1, 'bad_1': 1, 'bad_2': 1}
 
 
 def test_a_label_that_a_window_does_not_mention_was_in_none_of_its_messages():

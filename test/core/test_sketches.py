@@ -1,5 +1,7 @@
 """Sketches against the exact answer, within the bounds that their theory gives."""
 
+import struct
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -148,6 +150,50 @@ def test_a_flipped_bit_in_a_sketch_is_an_error_or_another_number_never_a_crash(s
             sketches.merge_quantiles([whole, bytes(damaged)])
         except SketchError:
             continue
+
+
+def leveled(*sizes, count=None, k=200):
+    """A serialized KLL sketch of zeros, with levels of these sizes."""
+    total = sum(size << level for level, size in enumerate(sizes)) if count is None else count
+    room = sum(
+        max(8, (2 * (k << depth) // 3**depth + 1) // 2) for depth in range(len(sizes))
+    )  # KLL's capacity of each level, in the library's rounding
+    starts = [(room - sum(sizes[level:])) % 2**32 for level in range(len(sizes))]
+    head = struct.pack('<BBBBHBxQHBx', 5, 1, 15, 2, k, 8, total, k, len(sizes))
+    return head + struct.pack(f'<{len(sizes)}I', *starts) + bytes(4 * (sum(sizes) + 2))
+
+
+def test_levels_as_the_library_writes_them_are_read():
+    assert sketches.quantiles(leveled(3, 0, 5), (0.5,)) == [0.0]
+    assert sketches.quantiles(sketches.merge_quantiles([leveled(4, 2)] * 3), (1.0,)) == [0.0]
+
+
+# On each of these the library would write where it may not, or never return.
+@pytest.mark.parametrize(
+    'damage',
+    [
+        leveled(3, 5, count=12),  # the levels hold 13
+        leveled(20, -4, 3, count=24),  # they go backwards
+        leveled(400),  # more than there is room for
+        leveled(10, *[0] * 59),  # as many levels take 2^59 values
+        leveled(*[0] * 40),
+        leveled(3, 5)[:-4],
+        leveled(3, 5)[:26],
+        leveled(*[1] * 9)[:20],
+    ],
+)
+def test_levels_that_cannot_be_are_refused(damage):
+    with pytest.raises(SketchError):
+        sketches.quantiles(damage, (0.5,))
+    with pytest.raises(SketchError):
+        sketches.merge_quantiles([kll([1.0, 2.0]), damage])
+
+
+def test_more_values_than_can_be_counted_do_not_merge():
+    many = leveled(*[0] * 59, 8)
+    assert sketches.quantiles(many, (0.5,)) == [0.0]
+    with pytest.raises(SketchError, match='too many'):
+        sketches.merge_quantiles([many, many])
 
 
 def test_a_flipped_bit_in_a_category_sketch_is_no_crash():

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from profiler_node.core.elements import float_bins, histogram
-from profiler_node.core.observation import Counts, Levels, Observation
+from profiler_node.core.elements import bins_between, histogram
+from profiler_node.core.observation import FloatBins, Levels, Observation
 from profiler_node.core.pixels.encodings import Pixels
 
 DEPTH_ENCODINGS = {'16UC1', '32FC1', '64FC1'}
@@ -57,21 +57,22 @@ def _add_integer_depth(observation: Observation, pixels: Pixels, limits: DepthLi
     counts = histogram(pixels)
     zeros, counts[0] = int(counts[0]), 0
     counts[_SENTINEL:] = 0
-    metres = np.arange(counts.size) * unit
+    levels = np.flatnonzero(counts > 0)
     low, high = limits.bounds_m
-    counts[(metres < low) | (metres > high)] = 0
-    valid = int(counts.sum())
+    outside = (levels * unit < low) | (levels * unit > high)
+    counts[levels.compress(outside)] = 0
+    levels = levels.compress(~outside)
+    until = np.cumsum(counts[levels])
+    valid = int(until[-1]) if until.size else 0
     _add_fractions(observation, pixels.size, {'valid': valid, 'zero': zeros, 'nan': 0, 'inf': 0})
     observation['depth/range_m'] = Levels(counts, unit)
     if not valid:
         _add_frame(observation, *[math.nan] * 4)
         return
-    occupied = np.flatnonzero(counts)
-    ranks = (valid - 1) // 2, valid // 2
-    middle = occupied[np.searchsorted(np.cumsum(counts[occupied]), ranks, side='right')]
-    mean = int((occupied * counts[occupied]).sum()) / valid * unit
+    middle = levels[np.searchsorted(until, [(valid - 1) // 2, valid // 2], side='right')]
+    mean = int(np.dot(levels, counts[levels])) / valid * unit
     median = float((middle * unit).mean())
-    _add_frame(observation, int(occupied[0]) * unit, int(occupied[-1]) * unit, mean, median)
+    _add_frame(observation, int(levels[0]) * unit, int(levels[-1]) * unit, mean, median)
 
 
 def _add_float_depth(observation: Observation, pixels: Pixels, limits: DepthLimits) -> None:
@@ -80,34 +81,35 @@ def _add_float_depth(observation: Observation, pixels: Pixels, limits: DepthLimi
         with np.errstate(over='ignore', invalid='ignore'):  # beyond float64, signaling NaN
             values = np.multiply(values, limits.scale_m, dtype=np.float64)
     low, high = limits.bounds_m
-    valid = (values > 0) & (values >= low) & (values <= high)
-    found = int(np.count_nonzero(valid))
-    counts = {'valid': found, 'zero': 0, 'nan': 0, 'inf': 0}
-    if found < values.size:
+    least = float(np.nextafter(values.dtype.type(0), values.dtype.type(1)))
+    bins = bins_between(values, max(low, least), high)
+    counts = {'valid': bins.count, 'zero': 0, 'nan': bins.missing, 'inf': 0}
+    if bins.count + bins.missing < values.size:
         counts['zero'] = int(np.count_nonzero(values == 0))
-        counts['nan'] = int(np.count_nonzero(np.isnan(values)))
         counts['inf'] = int(np.count_nonzero(np.isinf(values)))
+    bins = replace(bins, missing=0)
     _add_fractions(observation, pixels.size, counts)
-    values = values.compress(valid) if found < values.size else values
-    observation['depth/range_m'] = bins = float_bins(values)
-    if found:
-        _add_frame(observation, bins.min, bins.max, bins.mean, _median(values, bins.counts))
+    observation['depth/range_m'] = bins
+    if bins.count:
+        _add_frame(observation, bins.min, bins.max, bins.mean, _median(values, bins))
     else:
         _add_frame(observation, *[math.nan] * 4)
 
 
-def _median(values: NDArray[Any], counts: Counts) -> float:
-    """Return the median of values, (N,) positive; counts: theirs, as in FloatBins."""
-    if values.dtype != np.float32:
-        return float(np.median(values))
-    # Its bin is known, so that few need to be sorted, as integers, whose order is the same.
-    ranks = (values.size - 1) // 2, values.size // 2
-    first, last = np.searchsorted(np.cumsum(counts), ranks, side='right').tolist()
-    low, high = np.array([first << 16, last << 16 | 0xFFFF], np.uint32).view(np.float32)
-    near = values.compress((values >= low) & (values <= high)).view(np.uint32)
-    skipped = int(counts[:first].sum())
-    near = np.partition(near, ranks[0] - skipped).view(np.float32)
-    return (float(near[ranks[0] - skipped]) + float(near[ranks[1] - skipped :].min())) / 2
+def _median(values: NDArray[Any], bins: FloatBins) -> float:
+    """Return the median of those of values, (N,), that are in bins, which are all positive."""
+    low, high = bins.min, bins.max
+    ranks = [(bins.count - 1) // 2, bins.count // 2]
+    if values.dtype == np.float32:  # its bin is known, so that few need to be sorted
+        until = np.cumsum(bins.counts)
+        first, last = np.searchsorted(until, ranks, side='right').tolist()
+        edges = np.array([first << 16, last << 16 | 0xFFFF], np.uint32).view(np.float32)
+        low, high = max(low, float(edges[0])), min(high, float(edges[1]))
+        ranks = [rank - int(until[first] - bins.counts[first]) for rank in ranks]
+    blocks = (values[start : start + 2**15] for start in range(0, values.size, 2**15))
+    near = np.concatenate([b.compress((b >= low) & (b <= high)) for b in blocks])
+    near = np.partition(near, ranks[0])
+    return (float(near[ranks[0]]) + float(near[ranks[1] :].min())) / 2
 
 
 def _add_fractions(observation: Observation, size: int, counts: Mapping[str, int]) -> None:
