@@ -48,9 +48,9 @@ bench-live: setup ## play 10 GB/min over DDS into the profiler, and measure what
 # whylogs needs an older NumPy and pandas, which go before those of the environment.
 $(PEER): tools/requirements/bench.txt
 	@rm -rf $@
-	@$(IN_ENV) python -m pip install --quiet --disable-pip-version-check --target $@ -r $< || \
-		(echo 'whylogs cannot be installed for this Python: its column stays empty' && mkdir -p $@)
-	@touch $@
+	@if $(IN_ENV) python -m pip install --quiet --disable-pip-version-check --target $@.part -r $<; \
+		then mv $@.part $@; \
+		else rm -rf $@.part; echo 'whylogs cannot be installed here: its column stays empty'; fi
 
 clean: ## remove everything that was installed, built or generated
 	rm -rf .venv build install log dist .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

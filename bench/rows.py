@@ -31,13 +31,14 @@ from sensor_msgs.msg import Imu
 from timing import Call
 from vision_msgs.msg import Detection2DArray
 
-from profiler_node.core.config import SketchConfig, StreamConfig, WindowConfig
+from profiler_node.core.config import SketchConfig, WindowConfig
 from profiler_node.core.profile import Profile, Source
 from profiler_node.core.stream import Sensing, Stream
 from profiler_node.mappings import read_mappings
 from profiler_node.wire.codec import decode, encode
 
 _INTERVAL_NS = 10_000_000
+_WINDOW_NS = 3_600_000_000_000
 _MESSAGES = 4  # different ones, which take turns
 
 
@@ -60,15 +61,17 @@ class Row:
 class Feed:
     """Feeds one stream with messages in turn, in one long window."""
 
-    def __init__(self, message_type: str, messages: Sequence[bytearray], kind: str = '') -> None:
+    def __init__(
+        self, message_type: str, messages: Sequence[bytearray], interval_ns: int = _INTERVAL_NS
+    ) -> None:
         self._stream = Stream(
             Source('robot', 'stream', '/topic', message_type),
-            WindowConfig(86_400.0),
+            WindowConfig(_WINDOW_NS / 1e9),
             SketchConfig(),
-            Sensing(StreamConfig(kind=kind), store=store(), mappings=read_mappings()),
+            Sensing(store=store(), mappings=read_mappings()),
         )
         self._messages = cycle(messages)
-        self._stamps_ns = count(FIRST_STAMP_NS, _INTERVAL_NS)
+        self._stamps_ns = count(FIRST_STAMP_NS, interval_ns)
 
     def __call__(self) -> None:
         """Profile the next message, from its bytes to the updated window."""
@@ -87,9 +90,8 @@ def _row(
     message_type: str,
     messages: Sequence[bytearray],
     baseline: Call | None = None,
-    kind: str = '',
 ) -> Row:
-    feed = Feed(message_type, messages, kind)
+    feed = Feed(message_type, messages)
     return Row(name, len(messages[0]), feed, feed.profile, baseline)
 
 
@@ -157,7 +159,7 @@ def profile_rows() -> list[Row]:
     payload = encode(first)
     # Of a cloud, whose five histograms of floats are the most work.
     sweeps = cloud(1)
-    closing = Feed('sensor_msgs/msg/PointCloud2', sweeps)
+    closing = Feed('sensor_msgs/msg/PointCloud2', sweeps, _WINDOW_NS)
     return [
         Row('window_close', len(sweeps[0]), closing.profile, lambda: first, prepare=closing),
         Row('merge_30', len(payload), lambda: first.merged(second), lambda: first),

@@ -3,6 +3,7 @@
 import hashlib
 from array import array
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -132,29 +133,31 @@ class RowsAccumulator:
     def __init__(self, config: SketchConfig) -> None:
         self._config = config
         self._features: dict[str, NumericAccumulator] = {}
-        self._kept = bytearray()
-        self._stamps_ns = array('q')
-        self._layout: RowLayout | None = None
-        self._dtype = np.dtype(np.uint8)
+        # By type: two publishers with frames of other lengths may take turns.
+        self._blocks: dict[np.dtype[Any], _Block] = {}
+        self._count = self._size = 0
 
     def add(self, row: Row, stamp_ns: int) -> None:
-        """Add the numbers of one message."""
-        if row.dtype is not self._dtype or row.layout is not self._layout:
-            self._flush()
-            self._layout, self._dtype = row.layout, row.dtype
-        self._kept += row.data
-        self._stamps_ns.append(stamp_ns)
-        if len(self._stamps_ns) >= _BLOCK or len(self._kept) >= _MOST_KEPT:
+        """Add the numbers of one message; all of them are of one layout."""
+        block = self._blocks.get(row.dtype)
+        if block is None:
+            block = self._blocks[row.dtype] = _Block(row.layout)
+        block.data += row.data
+        block.stamps_ns.append(stamp_ns)
+        self._count += 1
+        self._size += len(row.data)
+        if self._count >= _BLOCK or self._size >= _MOST_KEPT:
             self._flush()
 
     def _flush(self) -> None:
-        if self._layout is None or not self._stamps_ns:
-            return
-        rows = np.frombuffer(bytes(self._kept), self._dtype)
-        stamps_ns = np.array(self._stamps_ns, np.int64)
-        self._kept.clear()
-        del self._stamps_ns[:]
-        for name, read in self._layout.columns.items():
+        for dtype, block in self._blocks.items():
+            self._add_block(np.frombuffer(block.data, dtype), block)
+        self._blocks.clear()
+        self._count = self._size = 0
+
+    def _add_block(self, rows: NDArray[Any], block: '_Block') -> None:
+        stamps_ns = np.array(block.stamps_ns, np.int64)
+        for name, read in block.layout.columns.items():
             with np.errstate(invalid='ignore'):  # signaling NaN
                 values = read(rows)
             if name not in self._features:
@@ -167,6 +170,15 @@ class RowsAccumulator:
         """Return the features as they are now, by name."""
         self._flush()
         return {name: feature.finish() for name, feature in self._features.items()}
+
+
+@dataclass(slots=True)
+class _Block:
+    """Rows of one type."""
+
+    layout: RowLayout
+    data: bytearray = field(default_factory=bytearray)
+    stamps_ns: 'array[int]' = field(default_factory=lambda: array('q'))
 
 
 class _FloatCounts:

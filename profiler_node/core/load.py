@@ -14,7 +14,9 @@ from profiler_node.core.config import NS_PER_S
 # waited so long: of a queue that is just filling up there is more than has been seen of it.
 _FULL, _LONG_WAIT_NS, _SEVERAL = 0.25, NS_PER_S // 5, 3
 _BACK_OFF, _RECOVERY = 0.7, 1.03
-_FORGETTING = 0.2  # weight of the newest message in the mean cost of one
+_LEAST_NS = NS_PER_S // 100  # a second, from where it recovers
+_FORGETTING = 0.2  # weight of what is newest in the mean cost of a message, and in the rate
+_SHORTEST_PERIOD_NS = NS_PER_S // 2
 _LONGEST_DEBT_S = 10  # of the budget
 
 
@@ -26,17 +28,33 @@ class _Load:
     kept: float = 1.0
     credit: float = 1.0
     cost_ns: float = 0.0
+    rate_hz: float = 0.0
     arrived: int = 0
     missed: int = 0
     waited_ns: float = math.inf
 
+    @property
+    def came(self) -> int:
+        """Messages of this period, with those that our queue may have had no room for."""
+        return self.arrived + min(self.missed, self.queue_depth)
+
     def is_over(self, elapsed_ns: int) -> bool:
-        """Whether messages have been waiting all the time: long, or in a queue that gets full."""
+        """Whether messages have been waiting all the time: long, or in a queue that gets full.
+
+        One that waits alone waits for other streams.
+        """
         if not self.arrived:
             return False
-        queued = self.waited_ns * (self.arrived + self.missed) / elapsed_ns
+        queued = self.waited_ns * self.came / elapsed_ns
         waited_long = self.waited_ns > _LONG_WAIT_NS and self.arrived >= _SEVERAL
-        return waited_long or queued > _FULL * self.queue_depth
+        return queued > 1 and (waited_long or queued > _FULL * self.queue_depth)
+
+    def end_period(self, elapsed_ns: int) -> None:
+        """Take what has come in the period into the rate, which rises at once and falls slowly."""
+        rate_hz = self.came * NS_PER_S / elapsed_ns
+        self.rate_hz = max(rate_hz, self.rate_hz + _FORGETTING * (rate_hz - self.rate_hz))
+        self.arrived = self.missed = 0
+        self.waited_ns = math.inf
 
 
 @dataclass(slots=True)
@@ -72,30 +90,30 @@ class LoadShedding:
         """Charge CPU time to stream, for one message."""
         load = self._loads[stream]
         self._spent_ns += cpu_ns
-        weight = _FORGETTING if load.cost_ns else 1.0
-        load.cost_ns += weight * (cpu_ns - load.cost_ns)
+        load.cost_ns += (_FORGETTING if load.cost_ns else 1.0) * (cpu_ns - load.cost_ns)
 
-    def adapt(self, elapsed_ns: int) -> None:
-        """Choose what to keep of each stream by what the last period, elapsed_ns long, was like."""
-        if elapsed_ns <= 0:
-            return
-        per_second = NS_PER_S / elapsed_ns
+    def adapt(self, elapsed_ns: int) -> bool:
+        """Choose what to keep of each stream by what the last period, elapsed_ns long, was like.
+
+        False where it was too short to tell, and goes on.
+        """
+        if elapsed_ns < _SHORTEST_PERIOD_NS:
+            return False
         if any(load.is_over(elapsed_ns) for load in self._loads.values()):
-            self._capacity_ns = _BACK_OFF * self._spent_ns * per_second
+            spent_ns = self._spent_ns * NS_PER_S / elapsed_ns
+            self._capacity_ns = max(_BACK_OFF * spent_ns, _LEAST_NS)
         else:
-            self._capacity_ns *= _RECOVERY
-        wanted = {
-            name: load.cost_ns * (load.arrived + load.missed) * per_second
-            for name, load in self._loads.items()
-        }
+            self._capacity_ns = _RECOVERY * self._capacity_ns + _LEAST_NS / 2
+        for load in self._loads.values():
+            load.end_period(elapsed_ns)
+        wanted = {name: load.cost_ns * load.rate_hz for name, load in self._loads.items()}
         if sum(wanted.values()) <= self._capacity_ns:
             self._capacity_ns = math.inf
         share_ns = _fair_share(wanted.values(), min(self._capacity_ns, self._budget_ns(elapsed_ns)))
         for name, load in self._loads.items():
             load.kept = min(1.0, share_ns / wanted[name]) if wanted[name] else 1.0
-            load.arrived = load.missed = 0
-            load.waited_ns = math.inf
         self._spent_ns = 0.0
+        return True
 
     def _budget_ns(self, elapsed_ns: int) -> float:
         """Return what may be spent in the next second; what was too much is saved bit by bit."""

@@ -128,6 +128,8 @@ def row_layout(
         return None
     if not slots:
         return None
+    if not all(_paths_of(leaf) <= {slot.path for slot in slots} for leaf in leaves.values()):
+        return None  # as of a field of the header
     booleans = {slot.path for slot in slots if slot.type == 'bool'}
     columns = {name: _column(leaf, booleans) for name, leaf in leaves.items()}
     return RowLayout(message_type, store, slots, columns, has_header=has_header)
@@ -163,10 +165,17 @@ def _dtype_at(offset: int, slots: Sequence[_Slot], order: str) -> 'np.dtype[Any]
     )
 
 
+def _paths_of(leaf: Leaf) -> set[str]:
+    """Return where the numbers of a leaf are."""
+    if leaf.kind == 'time':
+        return {f'{leaf.attribute}.sec', f'{leaf.attribute}.nanosec'}
+    return {leaf.hops[0][0] if leaf.hops else leaf.attribute}
+
+
 def _column(leaf: Leaf, booleans: set[str]) -> ReadColumn:
     """Return what reads leaf of rows."""
     if leaf.kind == 'time':
-        seconds, nanoseconds = f'{leaf.attribute}.sec', f'{leaf.attribute}.nanosec'
+        nanoseconds, seconds = sorted(_paths_of(leaf))
         return lambda rows: rows[seconds] + rows[nanoseconds] * 1e-9
     ((path, index),) = leaf.hops or ((leaf.attribute, None),)
     if path in booleans:  # any byte but 0 is true

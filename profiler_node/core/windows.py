@@ -154,6 +154,7 @@ class _Timeline:
         self._segment = ''
         self._closed_until_ns: int | None = None
         self.last_stamp_ns: int | None = None
+        self.after_shed = False  # whether one was left out since
         self._first_end_ns: float = math.inf  # of the open windows
         self.newest_ns: int | None = None  # the largest stamp so far, the watermark
 
@@ -182,10 +183,10 @@ class _Timeline:
             interval_ns = message.stamp_ns - self.last_stamp_ns
             if interval_ns < 0:
                 tally.stamp_regressions += 1
-            else:
+            elif not self.after_shed:
                 message.observation['message/interval_s'] = interval_ns / NS_PER_S
-                tally.duplicate_stamps += interval_ns == 0
-        self.last_stamp_ns = message.stamp_ns
+            tally.duplicate_stamps += interval_ns == 0
+        self.last_stamp_ns, self.after_shed = message.stamp_ns, False
         window.add(message, self._sketch)
 
     def window_at(self, stamp_ns: int, segment: str = '') -> _Window:
@@ -291,7 +292,7 @@ class Windows:
         closed = self._close_old_unread(receive_ns)
         self._unread.shed += 1
         self._count_unread(lost)
-        self._current.last_stamp_ns = None  # the next interval is not one between two messages
+        self._current.after_shed = True  # the next interval is not one between two messages
         return closed
 
     def _close_old_unread(self, receive_ns: int) -> list[Profile]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 
+import cv2
 from edge_profiler.msg import Profile as ProfileMessage
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
@@ -172,11 +173,11 @@ class Profiler(ProcessNode):
         return message_type, depth, partial(self._receive, channel, stream)
 
     def _receive(self, channel: _Channel, stream: Stream, arrival: Arrival) -> None:
-        channel.last_steady_ns = time.monotonic_ns()
         receive_ns, lost = arrival.receive_ns, arrival.lost
         if not self._load.admits(channel.name, arrival.waited_ns, lost or 0):
             self._publish(stream.windows.add_shed(receive_ns, lost))
             return
+        channel.last_steady_ns = time.monotonic_ns()
         segment = self._segments.current if self._segments else ''
         profiles, cpu_ns = feed(stream, arrival.data, receive_ns, segment, lost)
         self._load.count_cost(channel.name, cpu_ns)
@@ -192,7 +193,8 @@ class Profiler(ProcessNode):
     def _shed(self) -> None:
         """Choose how many messages of each stream there is time for, and say when that changes."""
         now_ns = time.monotonic_ns()
-        self._load.adapt(now_ns - self._adapted_ns)
+        if not self._load.adapt(now_ns - self._adapted_ns):
+            return
         self._adapted_ns = now_ns
         shedding = self._load.kept()
         if bool(shedding) != self._shedding:
@@ -223,6 +225,7 @@ class Profiler(ProcessNode):
 
 def main() -> int:
     """Run the node as a process."""
+    cv2.setNumThreads(1)  # more take longer in all, and nobody would count their time
     return run('profiler', Profiler)
 
 

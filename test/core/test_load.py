@@ -147,3 +147,54 @@ def test_a_single_long_wait_is_no_overload():
         load.count_cost('camera', S // 100)
     load.adapt(S)
     assert load.kept() == {}
+
+
+def test_a_slow_and_dear_stream_keeps_to_the_budget_too():
+    map_ = Simulated(0.5, 0.5)
+    run(LoadShedding(0.05), {'map': map_}, 600)
+    assert spent(map_) / 600 < 0.06
+
+
+def test_what_was_lost_before_us_is_no_overload():
+    load = LoadShedding()
+    load.begin('camera', DEPTH)
+    for number in range(25):
+        assert load.admits('camera', waited_ns=2_000_000, lost=1500 if number == 5 else 0)
+        load.count_cost('camera', 5_000_000)
+    load.adapt(S)
+    assert load.kept() == {}
+
+
+def test_cameras_that_wait_for_each_other_are_no_overload():
+    load = LoadShedding()
+    cameras = {f'camera{index}': Simulated(3, 0.045) for index in range(6)}
+    run(load, cameras, 30)
+    assert load.kept() == {}
+    assert sum(camera.shed + camera.lost for camera in cameras.values()) == 0
+
+
+def test_a_period_cut_short_by_a_hiccup_says_nothing():
+    load = LoadShedding()
+    load.begin('camera', DEPTH)
+    for _ in range(10):
+        load.admits('camera', waited_ns=S)
+    assert not load.adapt(S // 20)
+    assert load.kept() == {}
+
+
+def test_it_recovers_from_a_time_in_which_nothing_could_be_done():
+    load = LoadShedding()
+    load.begin('camera', DEPTH)
+    load.admits('camera')
+    load.count_cost('camera', 10_000_000)
+    for _ in range(60):  # taking them took all the time
+        for _ in range(20):
+            load.admits('camera', waited_ns=400_000_000)
+        load.adapt(S)
+    assert load.kept()['camera'] < 0.1
+    for _ in range(120):
+        for _ in range(25):
+            if load.admits('camera'):
+                load.count_cost('camera', 10_000_000)
+        load.adapt(S)
+    assert load.kept() == {}

@@ -105,6 +105,10 @@ def test_named_fields_alone_are_read(serialized):
     assert read(layout, data)[2] == {'field/speed': 2.0, 'field/big[1]': 5.0}
 
 
+def test_a_field_of_the_header_is_left_to_the_decoder():
+    assert layout_of(FIXED, STORE_OF_FIXED, ('header.stamp',)) is None
+
+
 @given(st.data())
 def test_damaged_messages_are_refused_as_the_decoder_refuses_them(data):
     """Bytes changed, cut off and added anywhere."""

@@ -229,6 +229,15 @@ def test_a_message_left_out_is_counted_and_is_no_gap():
     assert 'message/interval_s' not in profile.features
 
 
+def test_equal_stamps_are_counted_across_messages_left_out():
+    windows = make()
+    for _ in range(5):
+        add(windows, 10.0)
+        windows.add_shed(receive_ns=0)
+    (profile,) = windows.close()
+    assert (profile.counters.duplicate_stamps, profile.counters.shed) == (4, 5)
+
+
 def test_what_was_lost_before_a_message_left_out_is_counted():
     windows = make()
     add(windows, 10.0)
