@@ -27,7 +27,7 @@ def test_a_budget_of_a_tenth_of_a_core_is_kept(run, observer, tmp_path):
     arguments = [part for setting in settings for part in ('-p', setting)]
     profiler = run('profiler', '--ros-args', *arguments)
     images = observer.node.create_publisher(Image, '/image', QoSProfile(depth=10))
-    numbers = observer.node.create_publisher(Float64, '/number', QoSProfile(depth=10))
+    numbers = observer.node.create_publisher(Float64, '/number', QoSProfile(depth=1000))
     for publisher in (images, numbers):
         assert observer.until(publisher.get_subscription_count), 'nobody subscribed'
     pixels = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
