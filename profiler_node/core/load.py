@@ -12,7 +12,7 @@ from profiler_node.core.config import NS_PER_S
 
 # It is an overload when through a whole period a share of a queue was taken, or several messages
 # waited so long: of a queue that is just filling up there is more than has been seen of it.
-_FULL, _LONG_WAIT_NS, _SEVERAL = 0.25, NS_PER_S // 5, 3
+_FULL, _LONG_WAIT_NS, _SEVERAL = 0.5, NS_PER_S // 5, 3
 _BACK_OFF, _RECOVERY = 0.7, 1.03
 _LEAST_NS = NS_PER_S // 100  # a second, from where it recovers
 _FORGETTING = 0.2  # weight of what is newest in the mean cost of a message, and in the rate
