@@ -8,7 +8,6 @@ idempotent: drop duplicates by `identity` first.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -150,21 +149,19 @@ class Counters:
     def merged(self, *others: 'Counters') -> 'Counters':
         """Return the sums; of the peak, the largest."""
         every = (self, *others)
-        sums = map(sum, zip(*map(_sums_of, every), strict=True))
+        sums: dict[str, Any] = {
+            item.name: sum(getattr(counters, item.name) for counters in every)
+            for item in fields(self)
+            if item.name not in {'decode_errors', 'peak_rss_bytes'}
+        }
         errors: Counter[str] = Counter()
         for counters in every:
             errors.update(counters.decode_errors)
         return Counters(
-            **dict(zip(_SUMS, sums, strict=True)),
+            **sums,
             decode_errors=MappingProxyType(dict(sorted(errors.items()))),
             peak_rss_bytes=max(counters.peak_rss_bytes for counters in every),
         )
-
-
-_SUMS = [
-    item.name for item in fields(Counters) if item.name not in {'decode_errors', 'peak_rss_bytes'}
-]
-_sums_of = attrgetter(*_SUMS)
 
 
 class Identity(NamedTuple):
@@ -190,16 +187,16 @@ class Source:
 
     def merged(self, *others: 'Source') -> 'Source':
         """Return what all have in common; an attribute that differs becomes `*`."""
-        values = zip(*map(_attributes_of, (self, *others)), strict=True)
-        same = (value[0] if len(set(value)) == 1 else VARIOUS for value in values)
+        every = (self, *others)
+        same = {
+            item.name: getattr(self, item.name)
+            if len({getattr(source, item.name) for source in every}) == 1
+            else VARIOUS
+            for item in fields(self)
+            if item.name != 'tags'
+        }
         tags = set(self.tags.items()).intersection(*(source.tags.items() for source in others))
-        return Source(
-            **dict(zip(_ATTRIBUTES, same, strict=True)), tags=MappingProxyType(dict(sorted(tags)))
-        )
-
-
-_ATTRIBUTES = [item.name for item in fields(Source) if item.name != 'tags']
-_attributes_of = attrgetter(*_ATTRIBUTES)
+        return Source(**same, tags=MappingProxyType(dict(sorted(tags))))
 
 
 @dataclass(frozen=True, slots=True)

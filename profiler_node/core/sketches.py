@@ -28,11 +28,15 @@ _KLL_SHAPE = struct.Struct('<4xH2xQ2xB')  # k, n and number of levels alone
 _KLL_FULL, _KLL_SERIAL, _KLL_FAMILY = 5, 1, 15  # of a sketch with more than one item
 _KLL_SORTED = 2  # flag: level 0 is sorted
 _KLL_MIN_LEVEL = 8  # m
+# Preamble ints, lg_k, flags, number in a list or smallest value in an array, and mode.
+_HLL_HEADER = struct.Struct('<BxxBxBBB')
+_HLL_LIST, _HLL_SET, _HLL_ARRAY = (2, 0), (3, 1), (10, 2)  # preamble ints and mode, of HLL_4
+_HLL_EMPTY, _HLL_COMPACT = 4, 8  # flags
+_HLL_LG_K = 4, 21
+_HLL_MOST = 48  # smallest value in an array: the largest, 15 more, is to fit into 6 bits
 _MOST_VALUES = 2**63 - 1  # of merged ones together: beyond it the library never returns
 _EXACT_K = 65_535  # the largest k: a sketch that has room for a whole histogram
-
-
-_RAISED = (ValueError, IndexError, RuntimeError, MemoryError, struct.error)
+_RAISED = (ValueError, IndexError, RuntimeError, OverflowError, MemoryError, struct.error)
 
 
 class SketchError(ValueError):
@@ -205,10 +209,51 @@ class CategorySketch:
         return bytes(self._hll.serialize_compact()), bytes(self._frequent.serialize())
 
 
+def _hll(data: bytes) -> Any:
+    """Return the HLL sketch in data; for use within _damage."""
+    _check_hll(data)
+    return datasketches.hll_sketch.deserialize(data)
+
+
+def _check_hll(data: bytes) -> None:
+    """Raise ValueError or struct.error where an HLL sketch is not one as CategorySketch makes it.
+
+    The library trusts the counts in it, and that the exceptions of the array are all listed.
+    """
+    form, lg_k, flags, few, mode = _HLL_HEADER.unpack_from(data)
+    if not (flags & _HLL_COMPACT and _HLL_LG_K[0] <= lg_k <= _HLL_LG_K[1]):
+        raise ValueError(f'an HLL sketch of lg_k {lg_k}, flags {flags:#x}')
+    if (form, mode) == _HLL_LIST:
+        fits = few < 8 and len(data) == 8 + 4 * few and (few == 0) == bool(flags & _HLL_EMPTY)
+    elif (form, mode) == _HLL_SET:
+        (count,) = struct.unpack_from('<I', data, 8)
+        fits = 4 * count <= 3 << lg_k - 3 and len(data) == 12 + 4 * count
+    elif (form, mode) == _HLL_ARRAY:
+        fits = few <= _HLL_MOST and _exceptions_fit(data, lg_k)
+    else:
+        raise ValueError(f'an HLL sketch of form {form}, mode {mode}')
+    if not fits:
+        raise ValueError(f'{len(data)} bytes that do not fit the counts in them')
+
+
+def _exceptions_fit(data: bytes, lg_k: int) -> bool:
+    """Return whether the array in data is whole, and lists the slots that it has no room for."""
+    (exceptions,) = struct.unpack_from('<I', data, 36)
+    size = 1 << lg_k - 1  # two slots a byte
+    if len(data) != 40 + size + 4 * exceptions:
+        return False
+    pairs = np.frombuffer(data, np.uint8, size, 40)
+    left_out = np.count_nonzero(pairs & 15 == 15) + np.count_nonzero(pairs >> 4 == 15)
+    listed = np.frombuffer(data, '<u4', exceptions, 40 + size) & (2 * size - 1)
+    return left_out == exceptions == len({*listed.tolist()}) and all(
+        pairs[slot >> 1] >> 4 * (slot & 1) & 15 == 15 for slot in listed.tolist()
+    )
+
+
 def merge_distinct(sketches: Sequence[bytes]) -> bytes:
     """Return the HLL sketch of all the data behind sketches, one or more."""
     with _damage:
-        hlls = [datasketches.hll_sketch.deserialize(data) for data in sketches]
+        hlls = [_hll(data) for data in sketches]
         union = datasketches.hll_union(max(hll.lg_config_k for hll in hlls))
         for hll in hlls:
             union.update(hll)
@@ -218,8 +263,8 @@ def merge_distinct(sketches: Sequence[bytes]) -> bytes:
 def distinct(sketch: bytes) -> int:
     """Return the estimated number of distinct values."""
     with _damage:
-        estimate: float = datasketches.hll_sketch.deserialize(sketch).get_estimate()
-    return round(estimate)
+        estimate: int = round(_hll(sketch).get_estimate())
+        return estimate
 
 
 def merge_frequent(sketches: Sequence[bytes]) -> bytes:

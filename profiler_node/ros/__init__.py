@@ -2,5 +2,5 @@
 
 import os
 
-# Before NumPy is imported: threads of its linear algebra would wait, spinning, for the next message.
+# Before NumPy is imported: the threads of its linear algebra spin while they wait for work.
 os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')

@@ -196,16 +196,36 @@ def test_more_values_than_can_be_counted_do_not_merge():
         sketches.merge_quantiles([many, many])
 
 
-def test_a_flipped_bit_in_a_category_sketch_is_no_crash():
-    for whole, use in zip(
-        categories([f'value {n}' for n in range(300)]),
-        (sketches.distinct, lambda data: sketches.frequent(data, 5)),
+# As the empty sketch, the list, the set and the array of HLL.
+@pytest.mark.parametrize('size', [0, 3, 300, 5000])
+def test_a_flipped_bit_in_a_category_sketch_is_no_crash(size):
+    for whole, (merge, read) in zip(
+        categories([f'value {n}' for n in range(size)]),
+        (
+            (sketches.merge_distinct, sketches.distinct),
+            (sketches.merge_frequent, lambda data: sketches.frequent(data, 5)),
+        ),
         strict=True,
     ):
-        for position in range(min(8 * len(whole), 8 * 64)):
+        for position in (*range(min(8 * len(whole), 8 * 64)), *range(8 * 64, 8 * len(whole), 5)):
             damaged = bytearray(whole)
             damaged[position // 8] ^= 1 << position % 8
             try:
-                use(bytes(damaged))
+                read(bytes(damaged))
+                read(merge([whole, bytes(damaged)]))
             except SketchError:
                 continue
+
+
+def test_an_array_whose_exceptions_are_not_listed_is_refused():
+    hll, _ = categories([f'value {n}' for n in range(5000)])
+    slots = bytearray(hll)
+    slots[40] = 0xFF  # two exceptions more than the list after the array has
+    with pytest.raises(SketchError):
+        sketches.distinct(bytes(slots))
+
+
+def test_a_list_of_more_than_a_list_can_hold_is_refused():
+    hll, _ = categories('abc')
+    with pytest.raises(SketchError):
+        sketches.distinct(hll[:6] + bytes([200, hll[7]]) + bytes(4 * 200))
