@@ -101,7 +101,7 @@ def _filled(
     """Return part, (N,), with origin for what is outside, how much that is, and how much is NaN.
 
     With an element in their place min, max and the differences from it stay the same, and nothing
-    has to be moved together, which takes several times as long. filled: (1, M >= N), for the result.
+    has to be moved together, which takes several times as long. filled: (1, M >= N), to fill.
     """
     above, below = part >= low, part <= high
     inside = above & below
