@@ -78,7 +78,8 @@ def bins_between(row: NDArray[Any], low: float, high: float) -> FloatBins:
         np.copyto(offsets, part)
         offsets -= origin
         total += float(offsets.sum())
-        squares += float(np.dot(offsets, offsets))
+        # Not np.dot, whose last digit depends on the number of threads.
+        squares += float(np.square(offsets, out=offsets).sum())
     counts = histogram(halves.reshape(1, -1))
     counts[_upper_halves(np.array([origin]))] -= outside
     count = row.size - outside
