@@ -54,7 +54,7 @@ class NumericAccumulator:
         self._moments = Moments()
         self._missing = self._pos_inf = self._neg_inf = 0
         self._levels: dict[tuple[int, float], _LevelCounts] = {}
-        self._floats = _FloatCounts()
+        self._floats: _FloatCounts | None = None
 
     def add(self, value: float | NumericElements, stamp_ns: int) -> None:
         """Add value; NaN counts as missing."""
@@ -96,6 +96,8 @@ class NumericAccumulator:
         self._levels[key].add(levels.counts, stamp_ns)
 
     def _add_bins(self, bins: FloatBins, stamp_ns: int) -> None:
+        if self._floats is None:
+            self._floats = _FloatCounts()
         self._floats.add(bins.counts)
         self._missing += bins.missing
         self._pos_inf += bins.pos_inf
@@ -113,7 +115,8 @@ class NumericAccumulator:
         """Return the feature as it is now."""
         self._flush()
         sketch, moments = self._sketch.copy(), self._moments
-        sketch.update_weighted(*bin_values(self._floats.counts()))
+        if self._floats is not None:
+            sketch.update_weighted(*bin_values(self._floats.counts()))
         for levels in self._levels.values():
             moments = moments.merged(levels.moments())
             sketch.update_weighted(*levels.values())
