@@ -18,6 +18,7 @@ from pathlib import Path
 import yaml
 from domain_coordinator import domain_id
 from player import playable
+from processes import end, process
 from rosbags.highlevel import AnyReader, AnyReaderError
 from scene import write_scene
 
@@ -29,7 +30,6 @@ NODES = ROOT / 'install' / 'edge_profiler' / 'lib' / 'edge_profiler'
 
 WINDOW_S = 2.0
 LONGEST_S = 30.0
-NODE_ENDS_WITHIN_S = 8.0
 
 
 def scene_bag() -> Path:
@@ -80,27 +80,6 @@ def write_parameters(path: Path, topics: Sequence[str]) -> None:
         'state_dir': str(path.parent / 'state'),
     }
     path.write_text(yaml.safe_dump({'/**': {'ros__parameters': parameters}}), encoding='utf-8')
-
-
-@contextlib.contextmanager
-def process(*command: str | Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that ends at the latest with the block: asked first, then killed."""
-    with subprocess.Popen(list(map(str, command))) as child:
-        try:
-            yield child
-        finally:
-            end(child)
-
-
-def end(child: subprocess.Popen[bytes]) -> None:
-    """Ask child to end, and wait for it."""
-    if child.poll() is None:
-        child.send_signal(signal.SIGINT)
-    try:
-        child.wait(NODE_ENDS_WITHIN_S)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
 
 
 def profile(bag: Path, topics: Sequence[str], store: Path, folder: Path) -> None:

@@ -1,26 +1,23 @@
 """What is played into: a subscriber that does nothing, and the profiler with its bridge."""
 
-import contextlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from mix import MIX
+from processes import end, process
 
 from profiler_node.fleet.store import read_profiles
 
 HERE = Path(__file__).resolve().parent
 NODES = HERE.parents[1] / 'install' / 'edge_profiler' / 'lib' / 'edge_profiler'
 WINDOW_S = 10.0
-ENDS_WITHIN_S = 10.0
 
 Counters = dict[str, dict[str, int]]
 """Some counters of a stream's profiles, by its name."""
@@ -51,27 +48,6 @@ class Round:
     def counted_cores(self) -> float:
         """What the profiler says that profiling took."""
         return sum(each['cpu_ns'] for each in self.counters.values()) / 1e9 / self.seconds
-
-
-@contextlib.contextmanager
-def process(*command: object) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that ends at the latest with the block: asked first, then killed."""
-    with subprocess.Popen(list(map(str, command))) as child:
-        try:
-            yield child
-        finally:
-            end(child)
-
-
-def end(child: subprocess.Popen[bytes]) -> None:
-    """Ask child to end, and wait for it."""
-    if child.poll() is None:
-        child.send_signal(signal.SIGINT)
-    try:
-        child.wait(ENDS_WITHIN_S)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
 
 
 def peak_rss_mb(pid: int) -> float:

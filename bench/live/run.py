@@ -20,7 +20,7 @@ from pathlib import Path
 from domain_coordinator import domain_id
 
 BENCH = Path(__file__).resolve().parent.parent
-sys.path.append(str(BENCH))  # for messages.py
+sys.path += [str(BENCH), str(BENCH.parent / 'demo')]  # for messages.py and processes.py
 
 from receivers import Player, Round, into_profiler, into_sink  # noqa: E402
 
