@@ -10,16 +10,19 @@ PACKAGE = Path(__file__).parent.parent / 'profiler_node'
 LAYERS = {
     'settings': set(),
     'stores': set(),
+    'health': set(),
     'core': {'settings'},
     'wire': {'core'},
-    'bridge': {'settings', 'stores'},
+    'bridge': {'settings', 'stores', 'health'},
     'fleet': {'core', 'wire', 'stores'},
     'feed': {'core'},
     'mappings': {'core'},
     'definitions': {'core'},
     'bags': {'core', 'feed', 'mappings', 'definitions'},
     'cli': {'core', 'wire', 'fleet', 'bridge', 'bags'},
-    'ros': {'settings', 'core', 'wire', 'bridge', 'feed', 'mappings', 'definitions'},
+    'ros': {
+        *('settings', 'health', 'core', 'wire', 'bridge', 'feed', 'mappings', 'definitions'),
+    },
 }
 # Where a library may be used.
 OWNERS = {
@@ -35,7 +38,9 @@ OWNERS = {
     'yaml': {'mappings.py'},
     'cv_bridge': {'ros/'},
     'rich': {'fleet/show.py', 'cli.py'},
-    **{name: {'ros/'} for name in ('edge_profiler', 'rcl_interfaces', 'sensor_msgs')},
+    **dict.fromkeys(
+        ('diagnostic_msgs', 'edge_profiler', 'rcl_interfaces', 'sensor_msgs', 'std_srvs'), {'ros/'}
+    ),
 }
 # All that the core may use: no ROS, file, socket, thread or clock.
 PURE = {
