@@ -1,18 +1,29 @@
 """Object stores by URL, for the bridge that writes them and the fleet that reads them.
 
-Credentials come from the environment (AWS_*, GOOGLE_*, AZURE_*) or the instance, never from here.
+Credentials come from the environment (AWS_*, GOOGLE_*, AZURE_*, EDGE_PROFILER_AUTHORIZATION) or
+the instance; only for http(s):// may they be in the URL. No text from here shows them.
 """
 
+import base64
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import LocalStore, ObjectStore
+from obstore.store import HTTPStore, LocalStore, ObjectStore
 
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
+_AUTHORIZATION = 'EDGE_PROFILER_AUTHORIZATION'
 _ERRORS = (BaseError, OSError, RuntimeError, ValueError)
+_USER = re.compile(r'(?<=://)[^/?#\s"\']*@')
+_QUERY = re.compile(r'(://[^\s?"\']*)\?[^\s"\']*')  # where signatures are
+_SECRET = re.compile(rf'(AWS|AZURE|GOOGLE)_\w*(KEY|SECRET|TOKEN|SAS)\w*(?<!FILE)|{_AUTHORIZATION}')
 
 
 class StoreUrlError(ValueError):
@@ -26,34 +37,74 @@ def local_path(url: str) -> Path | None:
             return Path(unquote(urlsplit(url).path)).absolute()
         return None if '://' in url else Path(url).expanduser().absolute()
     except _ERRORS as error:
-        raise StoreUrlError(f'store URL {url!r}: {plain(error)}') from error
+        raise _named(url, error) from None
 
 
 def open_store(url: str, timeout_s: float, *, create: bool = False) -> ObjectStore:
     """Return the store at url: a directory, or file://, s3://, gs://, az://, http(s)://.
 
-    create: make the directory where there is none. Raises StoreUrlError.
+    timeout_s: for each request, from connecting to the end of the answer. create: make the
+    directory where there is none. Raises StoreUrlError.
     """
     path = local_path(url)
     try:
         if path is not None:
             return LocalStore(path, mkdir=create)
-        return obstore.store.from_url(
-            url,
-            client_options={'timeout': timedelta(seconds=timeout_s), 'allow_http': _is_plain(url)},
-            # A failed upload is tried again by the uploader, which knows when to stop.
-            retry_config={'max_retries': 0},
-        )
+        return _open_remote(url, timeout_s)
     except _ERRORS as error:
-        raise StoreUrlError(f'store URL {url!r}: {plain(error)}') from error
+        raise _named(url, error) from None
+
+
+def _open_remote(url: str, timeout_s: float) -> ObjectStore:
+    timeout = timedelta(seconds=timeout_s)
+    options: ClientConfig = {
+        'timeout': timeout,
+        'connect_timeout': timeout,
+        'allow_http': _is_plain(url),
+    }
+    # A failed upload is tried again by the uploader, which knows when to stop.
+    retries: RetryConfig = {'max_retries': 0}
+    address, authorization = url, ''
+    if url.startswith(('http://', 'https://')):
+        address, authorization = _USER.sub('', url, count=1), _authorization(url)
+    store = obstore.store.from_url(address, client_options=options, retry_config=retries)
+    if authorization and isinstance(store, HTTPStore):  # not S3 or Azure, known by their hosts
+        options['default_headers'] = {'Authorization': authorization}
+        return HTTPStore.from_url(address, client_options=options, retry_config=retries)
+    return store
+
+
+def _authorization(url: str) -> str:
+    """Return the Authorization header for an HTTP store: of its URL, else of the environment."""
+    parts = urlsplit(url)
+    if parts.username is None:
+        return os.environ.get(_AUTHORIZATION, '')
+    user = f'{unquote(parts.username)}:{unquote(parts.password or "")}'
+    return f'Basic {base64.b64encode(user.encode()).decode()}'
 
 
 def _is_plain(url: str) -> bool:
-    """Whether the user asked for HTTP without TLS, by the URL or as for other S3 clients."""
-    asked = os.environ.get('AWS_ALLOW_HTTP', '').lower() in {'1', 'true'}
-    return url.startswith('http://') or (asked and url.startswith('s3'))
+    """Whether the user asked for HTTP without TLS, by the URL or as for other clients."""
+    names = {'s3': 'AWS', 's3a': 'AWS', 'az': 'AZURE', 'azure': 'AZURE', 'gs': 'GOOGLE'}
+    scheme = url.partition('://')[0]
+    asked = os.environ.get(f'{names.get(scheme, "")}_ALLOW_HTTP', '').lower() in {'1', 'true'}
+    return scheme == 'http' or asked
+
+
+def _named(url: str, error: Exception) -> StoreUrlError:
+    return StoreUrlError(f'store URL {shown(url)!r}: {plain(error)}')
+
+
+def shown(url: str) -> str:
+    """Return url without what may be a credential, to be shown."""
+    return _QUERY.sub(r'\1', _USER.sub('', url, count=1))
 
 
 def plain(error: Exception) -> str:
-    """Return the text of an obstore error in one line, without the dump of its internals."""
-    return ' '.join(str(error).partition('Debug source:')[0].split())
+    """Return the text of an obstore error in one line, without its internals and credentials."""
+    text = ' '.join(str(error).partition('Debug source:')[0].split())
+    text = _QUERY.sub(r'\1', _USER.sub('', text))
+    for name, value in os.environ.items():
+        if value and _SECRET.fullmatch(name):
+            text = text.replace(value, '***')
+    return text

@@ -11,3 +11,15 @@ class SpoolError(BridgeError):
 
 class TransportError(BridgeError):
     """The store did not confirm an object. It is kept and sent again."""
+
+
+class ConfigurationError(TransportError):
+    """The store takes no object until somebody acts, so there is no hurry to send it again.
+
+    Credentials that are missing, wrong, expired or without the right; no such bucket or folder; a
+    wrong URL or region; a certificate that is not trusted; a store that is full.
+    """
+
+
+class RefusedError(TransportError):
+    """The store refuses this very object, and will again. Others may go through."""
