@@ -3,6 +3,7 @@
 import hashlib
 from array import array
 from collections import Counter
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -109,12 +110,23 @@ class NumericAccumulator:
     def _flush(self) -> None:
         if self._values:
             self.add_many(np.array(self._values, np.float64), np.array(self._stamps_ns, np.int64))
-            del self._values[:], self._stamps_ns[:]
+            self._values, self._stamps_ns = array('d'), array('q')
+
+    def copy(self) -> 'NumericAccumulator':
+        """Return one to add single numbers to; anything else would be added to both."""
+        other = copy(self)
+        other._sketch = self._sketch.copy()
+        return other
 
     def finish(self) -> NumericFeature:
-        """Return the feature as it is now."""
-        self._flush()
-        sketch, moments = self._sketch.copy(), self._moments
+        """Return the feature as it is now.
+
+        What is kept back stays so, or the blocks, and with them the last digits, would depend on
+        how often this is called.
+        """
+        flushed = self.copy()
+        flushed._flush()
+        sketch, moments = flushed._sketch, flushed._moments
         if self._floats is not None:
             sketch.update_weighted(*bin_values(self._floats.counts()))
         for levels in self._levels.values():
@@ -124,9 +136,9 @@ class NumericAccumulator:
             kind=self._kind,
             moments=moments,
             kll=sketch.to_bytes(),
-            missing=self._missing,
-            pos_inf=self._pos_inf,
-            neg_inf=self._neg_inf,
+            missing=flushed._missing,
+            pos_inf=flushed._pos_inf,
+            neg_inf=flushed._neg_inf,
         )
 
 
@@ -155,7 +167,7 @@ class RowsAccumulator:
     def _flush(self) -> None:
         for dtype, block in self._blocks.items():
             self._add_block(np.frombuffer(block.data, dtype), block)
-        self._blocks.clear()
+        self._blocks = {}
         self._count = self._size = 0
 
     def _add_block(self, rows: NDArray[Any], block: '_Block') -> None:
@@ -170,9 +182,11 @@ class RowsAccumulator:
             self._features[name].add_many(values.ravel(), stamps_ns.repeat(repeats))
 
     def finish(self) -> dict[str, Feature]:
-        """Return the features as they are now, by name."""
-        self._flush()
-        return {name: feature.finish() for name, feature in self._features.items()}
+        """Return the features as they are now, by name; as NumericAccumulator.finish."""
+        flushed = copy(self)
+        flushed._features = {name: feature.copy() for name, feature in self._features.items()}
+        flushed._flush()
+        return {name: feature.finish() for name, feature in flushed._features.items()}
 
 
 @dataclass(slots=True)

@@ -129,7 +129,8 @@ class Counters:
     zero_stamps: messages that say no time. foreign_stamps: messages whose stamp is of another
     clock, for it is more than 1 s after, or 1 h before, the receive time. cpu_ns: CPU time that the
     feeding thread spent on the stream. peak_rss_bytes: the most memory that the process has held so
-    far.
+    far. interruptions: how often the profiler was killed within the window and went on later; what
+    was published meanwhile, and in the seconds before, is in no other counter.
     """
 
     seen: int = 0
@@ -145,6 +146,7 @@ class Counters:
     stamp_gaps: int = 0
     cpu_ns: int = 0
     peak_rss_bytes: int = 0
+    interruptions: int = 0
 
     def merged(self, *others: 'Counters') -> 'Counters':
         """Return the sums; of the peak, the largest."""

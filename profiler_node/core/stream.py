@@ -1,7 +1,8 @@
 """One stream: serialized messages in, closed profiles out."""
 
+import hashlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
@@ -112,6 +113,18 @@ def _field_reader(message_type: str, store: Typestore, field_type: str, *names: 
     return None
 
 
+def _digest(source: Source, sensing: Sensing, *configs: WindowConfig | SketchConfig) -> str:
+    """Return a digest of all that decides whether two streams' numbers are the same quantities."""
+    message_type = source.message_type
+    definition = ''
+    if message_type in sensing.store.fielddefs:
+        definition = sensing.store.generate_msgdef(message_type)[0]
+    mapping = sensing.mappings.get(message_type)
+    tags = sorted(source.tags.items())
+    parts = (replace(source, tags={}), tags, sensing.config, mapping, *configs, definition)
+    return hashlib.sha256(repr(parts).encode('utf-8', 'backslashreplace')).hexdigest()
+
+
 def _unknown(error: UnknownTypeError) -> Decode:
     """Return a decoder for messages that cannot be decoded."""
 
@@ -124,9 +137,10 @@ def _unknown(error: UnknownTypeError) -> Decode:
 class Stream:
     """Profiles the messages of one topic.
 
-    source: what the profiles are labelled with. epoch: the first epoch. problem: why messages
-    cannot be decoded or are not taken for what their type says; '' if all is well. Raises PathError
-    for a configured field that the message type does not have.
+    source: what the profiles are labelled with. epoch: the first epoch. digest: of all that decides
+    what its profiles hold, so that those of two processes may be one if it is the same. problem:
+    why messages cannot be decoded or are not taken for what their type says; '' if all is well.
+    Raises PathError for a configured field that the message type does not have.
     """
 
     def __init__(
@@ -139,6 +153,7 @@ class Stream:
     ) -> None:
         sensing = sensing or Sensing()
         self.source = source
+        self.digest = _digest(source, sensing, window, sketch)
         self.problem = ''
         self.windows = Windows(source, window, sketch, epoch)
         self._layout: RowLayout | None = None

@@ -7,8 +7,8 @@ begins with nothing lost.
 """
 
 import math
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from profiler_node.core.accumulators import (
@@ -18,59 +18,14 @@ from profiler_node.core.accumulators import (
     accumulator_for,
 )
 from profiler_node.core.config import NS_PER_S, SketchConfig, WindowConfig
+from profiler_node.core.counting import WindowCounts
 from profiler_node.core.gaps import StampGaps
 from profiler_node.core.observation import Observation, Tally, Value
-from profiler_node.core.profile import Counters, Profile, Source
+from profiler_node.core.profile import Profile, Source
 from profiler_node.core.rows import Row
+from profiler_node.core.snapshot import Snapshot
 
 _CONFIRMATIONS = 3  # messages in a row, behind the allowed lateness, that make a new epoch
-
-
-@dataclass(slots=True)
-class WindowCounts:
-    """Counters in the making; see profile.Counters."""
-
-    seen: int = 0
-    decoded: int = 0
-    decode_errors: Counter[str] = field(default_factory=Counter)
-    shed: int = 0
-    late: int = 0
-    lost: int = 0
-    duplicate_stamps: int = 0
-    stamp_regressions: int = 0
-    zero_stamps: int = 0
-    foreign_stamps: int = 0
-    stamp_gaps: int = 0
-    cpu_ns: int = 0
-    peak_rss_bytes: int = 0
-
-    def count_missing(self, by_stamps: int, lost: int | None) -> None:
-        """Count missing messages.
-
-        by_stamps: as the stamps tell it, -1 for one that has come after all. lost: as of Message.
-        """
-        if not by_stamps and not lost:
-            return
-        self.stamp_gaps = max(self.stamp_gaps + by_stamps, 0)
-        self.lost = max(self.lost + (by_stamps if lost is None else lost), 0)
-
-    def finish(self) -> Counters:
-        """Return the counters as they are now."""
-        return Counters(
-            seen=self.seen,
-            decoded=self.decoded,
-            decode_errors=MappingProxyType(dict(sorted(self.decode_errors.items()))),
-            shed=self.shed,
-            late=self.late,
-            lost=self.lost,
-            duplicate_stamps=self.duplicate_stamps,
-            stamp_regressions=self.stamp_regressions,
-            zero_stamps=self.zero_stamps,
-            foreign_stamps=self.foreign_stamps,
-            stamp_gaps=self.stamp_gaps,
-            cpu_ns=self.cpu_ns,
-            peak_rss_bytes=self.peak_rss_bytes,
-        )
 
 
 @dataclass(slots=True)
@@ -95,13 +50,19 @@ class Message:
 
 
 class _Window:
-    """An open window [start_ns, end_ns) of one segment."""
+    """An open window [start_ns, end_ns) of one segment.
 
-    def __init__(self, start_ns: int, end_ns: int, segment: str) -> None:
+    before: what an earlier process had of it.
+    """
+
+    def __init__(
+        self, start_ns: int, end_ns: int, segment: str, before: Profile | None = None
+    ) -> None:
         self.start_ns = start_ns
         self.end_ns = end_ns
         self.segment = segment
-        self.tally = WindowCounts()
+        self.tally = WindowCounts(interruptions=int(before is not None))
+        self._before = before
         self.features: dict[str, Accumulator] = {}
         self._rows: RowsAccumulator | None = None
         self._first_stamp_ns = 0  # the smallest of the messages whose content was read
@@ -133,7 +94,7 @@ class _Window:
         features = {name: feature.finish() for name, feature in self.features.items()}
         if self._rows is not None:
             features |= self._rows.finish()
-        return Profile(
+        profile = Profile(
             source=replace(source, segment=self.segment),
             epoch=epoch,
             window_start_ns=self.start_ns,
@@ -141,6 +102,7 @@ class _Window:
             counters=self.tally.finish(),
             features=MappingProxyType(dict(sorted(features.items()))),
         )
+        return profile if self._before is None else self._before.merged(profile)
 
 
 class _Timeline:
@@ -152,11 +114,27 @@ class _Timeline:
         self._open: dict[tuple[int, str], _Window] = {}
         self.gaps = StampGaps()
         self._segment = ''
-        self._closed_until_ns: int | None = None
+        self.closed_until_ns: int | None = None
         self.last_stamp_ns: int | None = None
-        self.after_shed = False  # whether one was left out since
+        self.after_gap = False  # whether one was left out since
+        self._interrupted = False  # and no message has come since
         self._first_end_ns: float = math.inf  # of the open windows
         self.newest_ns: int | None = None  # the largest stamp so far, the watermark
+
+    def resume(self, snapshot: Snapshot) -> None:
+        """Go on where an earlier process was."""
+        self.newest_ns, self.last_stamp_ns = snapshot.newest_ns, snapshot.last_stamp_ns
+        self.closed_until_ns = snapshot.closed_until_ns
+        self.after_gap = self._interrupted = True
+        for before in snapshot.open:
+            start_ns, end_ns = before.window_start_ns, before.window_end_ns
+            segment = before.source.segment
+            self._open[start_ns, segment] = _Window(start_ns, end_ns, segment, before)
+            self._first_end_ns = min(self._first_end_ns, end_ns)
+
+    def open(self) -> list[_Window]:
+        """Return the open windows, oldest first."""
+        return [self._open[key] for key in sorted(self._open)]
 
     def accepts(self, stamp_ns: int) -> bool:
         """Whether the message is neither behind the allowed lateness nor in a closed window."""
@@ -167,7 +145,7 @@ class _Timeline:
 
     def is_closed(self, stamp_ns: int) -> bool:
         """Whether the window for stamp_ns, or one after it, has been closed."""
-        return self._closed_until_ns is not None and stamp_ns < self._closed_until_ns
+        return self.closed_until_ns is not None and stamp_ns < self.closed_until_ns
 
     def add(self, message: Message) -> None:
         """Add a message; it must be accepted."""
@@ -183,10 +161,12 @@ class _Timeline:
             interval_ns = message.stamp_ns - self.last_stamp_ns
             if interval_ns < 0:
                 tally.stamp_regressions += 1
-            elif not self.after_shed:
+            elif not self.after_gap:
                 message.observation['message/interval_s'] = interval_ns / NS_PER_S
             tally.duplicate_stamps += interval_ns == 0
-        self.last_stamp_ns, self.after_shed = message.stamp_ns, False
+        self.last_stamp_ns, self.after_gap = message.stamp_ns, False
+        if self._interrupted:  # its window, too, is without what came before
+            tally.interruptions, self._interrupted = 1, False
         window.add(message, self._sketch)
 
     def window_at(self, stamp_ns: int, segment: str = '') -> _Window:
@@ -219,7 +199,7 @@ class _Timeline:
         due.sort(key=lambda window: (window.start_ns, window.segment))
         for window in due:
             del self._open[window.start_ns, window.segment]
-            self._closed_until_ns = max(self._closed_until_ns or window.end_ns, window.end_ns)
+            self.closed_until_ns = max(self.closed_until_ns or window.end_ns, window.end_ns)
         self._first_end_ns = min(
             (window.end_ns for window in self._open.values()), default=math.inf
         )
@@ -237,7 +217,7 @@ class Windows:
     ) -> None:
         self._source = source
         self._config = (window, sketch)
-        self._epoch = epoch
+        self._epoch, self._next_epoch = epoch, epoch + 1
         self._current = _Timeline(*self._config)
         self._candidate: list[Message] = []
         self._unread = WindowCounts()  # of messages that wait for a window
@@ -265,13 +245,16 @@ class Windows:
         closed = self._finish(self._current.close())
         candidate, self._candidate = self._candidate, []
         last_ns = self._current.last_stamp_ns
-        self._epoch += 1
-        self._current = _Timeline(*self._config)
+        self._begin_epoch()
         for message in candidate:
             closed += self.add(message)
         if (tally := self._current.newest_tally()) and last_ns is not None:
             tally.stamp_regressions += candidate[0].stamp_ns < last_ns
         return closed
+
+    def _begin_epoch(self) -> None:
+        self._epoch, self._next_epoch = self._next_epoch, self._next_epoch + 1
+        self._current = _Timeline(*self._config)
 
     def add_unreadable(
         self, reason: str, receive_ns: int, lost: int | None = None
@@ -292,7 +275,7 @@ class Windows:
         closed = self._close_old_unread(receive_ns)
         self._unread.shed += 1
         self._count_unread(lost)
-        self._current.after_shed = True  # the next interval is not one between two messages
+        self._current.after_gap = True  # the next interval is not one between two messages
         return closed
 
     def _close_old_unread(self, receive_ns: int) -> list[Profile]:
@@ -322,8 +305,7 @@ class Windows:
         if not self._unread.seen:
             return []
         if self._current.is_closed(self._unread_since_ns):
-            self._epoch += 1
-            self._current = _Timeline(*self._config)
+            self._begin_epoch()
         self._move_unread(self._current.window_at(self._unread_since_ns).tally)
         return self._finish(self._current.close())
 
@@ -354,5 +336,40 @@ class Windows:
             closed += self._start_epoch()
         return closed + self._finish(self._current.close()) + self._close_unread()
 
-    def _finish(self, windows: list[_Window]) -> list[Profile]:
+    def snapshot(self) -> Snapshot:
+        """Return what another process needs to go on from here; nothing changes.
+
+        Messages that wait for a window are in it as counts, those that may begin an epoch as late.
+        """
+        current = self._current
+        profiles = self._finish(current.open())
+        if waiting := len(self._candidate) + self._unread.seen:
+            since_ns = self._candidate[0].stamp_ns if self._candidate else self._unread_since_ns
+            last = profiles.pop() if profiles else self._empty(since_ns)
+            late = len(self._candidate)
+            counters = replace(self._unread.finish(), seen=waiting, late=late)
+            profiles.append(replace(last, counters=last.counters.merged(counters)))
+        newest_ns = current.newest_ns
+        if newest_ns is None and profiles:
+            newest_ns = profiles[0].window_start_ns
+        return Snapshot(
+            self._epoch, newest_ns, current.last_stamp_ns, current.closed_until_ns, tuple(profiles)
+        )
+
+    def _empty(self, stamp_ns: int) -> Profile:
+        """Return a profile of nothing, of the first window for stamp_ns that was not closed."""
+        length_ns = self._config[0].length_ns
+        stamp_ns = max(stamp_ns, self._current.closed_until_ns or stamp_ns)
+        start_ns = stamp_ns - stamp_ns % length_ns
+        return _Window(start_ns, start_ns + length_ns, '').finish(self._source, self._epoch)
+
+    def resume(self, snapshot: Snapshot) -> None:
+        """Go on from the snapshot of an earlier process, before the first message.
+
+        Epochs that begin later are those that were given to this one.
+        """
+        self._next_epoch, self._epoch = self._epoch, snapshot.epoch
+        self._current.resume(snapshot)
+
+    def _finish(self, windows: Sequence[_Window]) -> list[Profile]:
         return [window.finish(self._source, self._epoch) for window in windows]

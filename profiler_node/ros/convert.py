@@ -27,6 +27,7 @@ def profile_message(profile: Profile) -> ProfileMessage:
         late=counters.late,
         shed=counters.shed,
         lost=counters.lost,
+        interruptions=counters.interruptions,
         features=[_summary(name, feature) for name, feature in profile.features.items()],
         payload_type=PAYLOAD_TYPE,
         payload=encode(profile),

@@ -31,7 +31,7 @@ _SCALAR, _ELEMENTS, _CATEGORICAL = 1, 2, 3
 _KINDS: dict[int, NumericKind] = {_SCALAR: 'scalar', _ELEMENTS: 'elements'}
 _PLAIN_COUNTERS = (
     'seen', 'decoded', 'shed', 'late', 'lost', 'duplicate_stamps', 'stamp_regressions',
-    'zero_stamps', 'foreign_stamps', 'stamp_gaps', 'cpu_ns', 'peak_rss_bytes',
+    'zero_stamps', 'foreign_stamps', 'stamp_gaps', 'cpu_ns', 'peak_rss_bytes', 'interruptions',
 )  # fmt: skip
 
 
