@@ -70,7 +70,8 @@ def _open_remote(url: str, timeout_s: float) -> ObjectStore:
     store = obstore.store.from_url(address, client_options=options, retry_config=retries)
     if authorization and isinstance(store, HTTPStore):  # not S3 or Azure, known by their hosts
         options['default_headers'] = {'Authorization': authorization}
-        return HTTPStore.from_url(address, client_options=options, retry_config=retries)
+        http: HTTPStore = HTTPStore.from_url(address, client_options=options, retry_config=retries)
+        return http
     return store
 
 

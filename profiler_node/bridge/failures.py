@@ -18,7 +18,11 @@ _MESSAGE = re.compile(r'<Message>([^<]*)</Message>')
 _TLS = re.compile(
     r'\b(InvalidCertificate\(\s*\w+|InvalidMessage|AlertReceived\(\s*\w+|PeerIncompatible)'
 )
-_METADATA = ('//169.254.169.254/', '//metadata.google.internal/', '//metadata/')
+# What an instance of a cloud is asked for credentials where the environment has none.
+_METADATA = (
+    *('/latest/api/token', '/latest/meta-data/'),
+    *('/computeMetadata/', '/metadata/identity/'),
+)
 _CAUSES = {  # in the dump of the error's internals
     r'kind: Timeout': 'no answer in time',
     r'failed to lookup address[^"]*': 'the name of the host is not found',
@@ -67,7 +71,7 @@ def _judged(error: Exception) -> tuple[type[TransportError], str]:
         kind = ConfigurationError if error.errno in _FILES_TO_ACT else TransportError
         return kind, plain(error)
     request = _REQUEST.search(plain(error))
-    if request and any(host in request[2] for host in _METADATA):
+    if request and any(path in request[2] for path in _METADATA):
         return ConfigurationError, 'there are no credentials in the environment'
     method = request[1] if request else ''
     status = status_of(error)
@@ -104,6 +108,8 @@ def _unanswered(error: Exception) -> tuple[type[TransportError], str]:
             f'the store is not trusted ({reason}): check its certificate, SSL_CERT_FILE for those '
             'of your own, and the clock'
         )
+    if 'redirect without LOCATION' in str(error):
+        return ConfigurationError, 'the bucket is in another region'
     for pattern, text in _CAUSES.items():
         if found := re.search(pattern, str(error)):
             return TransportError, text or found[0]
