@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _AUTHORIZATION = 'EDGE_PROFILER_AUTHORIZATION'
 _ERRORS = (BaseError, OSError, RuntimeError, ValueError)
-_USER = re.compile(r'(?<=://)[^/?#\s"\']*@')
+_USER = re.compile(r'(?<=://)[^/?#]*@')
+_LIKE_USER = re.compile(r'(?<=://)([^/?#\s]*|[^/?#\s]*:(?!\d+/)\S*)@')  # also badly written ones
 _QUERY = re.compile(r'(://[^\s?"\']*)\?[^\s"\']*')  # where signatures are
 _SECRET = re.compile(rf'(AWS|AZURE|GOOGLE)_\w*(KEY|SECRET|TOKEN|SAS)\w*(?<!FILE)|{_AUTHORIZATION}')
 
@@ -98,13 +99,13 @@ def _named(url: str, error: Exception) -> StoreUrlError:
 
 def shown(url: str) -> str:
     """Return url without what may be a credential, to be shown."""
-    return _QUERY.sub(r'\1', _USER.sub('', url, count=1))
+    return _QUERY.sub(r'\1', _LIKE_USER.sub('', url, count=1))
 
 
 def plain(error: Exception) -> str:
     """Return the text of an obstore error in one line, without its internals and credentials."""
     text = ' '.join(str(error).partition('Debug source:')[0].split())
-    text = _QUERY.sub(r'\1', _USER.sub('', text))
+    text = _QUERY.sub(r'\1', _LIKE_USER.sub('', text))
     for name, value in os.environ.items():
         if value and _SECRET.fullmatch(name):
             text = text.replace(value, '***')
