@@ -60,8 +60,15 @@ def each_recording(request: pytest.FixtureRequest, recording: Callable[[str], Pa
 def logged() -> Iterator[list[str]]:
     """What the package logs. Not by caplog: launch, where it is loaded, stops propagation."""
     messages: list[str] = []
+    records: list[logging.LogRecord] = []
+
+    def emit(record: logging.LogRecord) -> None:
+        if record not in records:  # a package's logger gets those of its modules too
+            records.append(record)
+            messages.append(record.getMessage())
+
     handler = logging.Handler()
-    handler.emit = lambda record: messages.append(record.getMessage())
+    handler.emit = emit
     names = [name for name in logging.root.manager.loggerDict if name.startswith('profiler_node.')]
     for name in names:
         logging.getLogger(name).addHandler(handler)

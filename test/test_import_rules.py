@@ -21,6 +21,7 @@ LAYERS = {
     'bags': {'core', 'feed', 'mappings', 'definitions'},
     'cli': {'core', 'wire', 'fleet', 'bridge', 'bags'},
     'ros': {
+        'stores',
         *('settings', 'health', 'core', 'wire', 'bridge', 'feed', 'mappings', 'definitions'),
     },
 }
@@ -28,7 +29,9 @@ LAYERS = {
 OWNERS = {
     'rclpy': {'ros/'},
     'google': {'wire/codec.py'},
-    'sqlite3': {'bridge/spool.py'},
+    'sqlite3': {
+        f'bridge/{name}.py' for name in ('database', 'outgoing', 'room', 'spool', 'tables')
+    },
     'obstore': {'stores.py', 'bridge/transport.py', 'fleet/store.py'},
     'datasketches': {'core/sketches.py'},
     'rosbags': {
@@ -38,9 +41,8 @@ OWNERS = {
     'yaml': {'mappings.py'},
     'cv_bridge': {'ros/'},
     'rich': {'fleet/show.py', 'cli.py'},
-    **dict.fromkeys(
-        ('diagnostic_msgs', 'edge_profiler', 'rcl_interfaces', 'sensor_msgs', 'std_srvs'), {'ros/'}
-    ),
+    **{name: {'ros/'} for name in ('edge_profiler', 'rcl_interfaces', 'std_srvs')},
+    **{f'{name}_msgs': {'ros/'} for name in ('diagnostic', 'sensor', 'std')},
 }
 # All that the core may use: no ROS, file, socket, thread or clock.
 PURE = {

@@ -12,10 +12,20 @@ _UNSAFE = re.compile(r'[^A-Za-z0-9_-]')
 _LONGEST_NAME = 48
 
 
+def compress(payload: bytes) -> bytes:
+    """Return payload as a zstd frame, with checksum."""
+    return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(payload)
+
+
+def decompress(frame: bytes) -> bytes:
+    """Return the payload that compress has made frame of."""
+    return zstandard.ZstdDecompressor().decompress(frame)
+
+
 def pack(payloads: Sequence[bytes]) -> bytes:
     """Return a zstd frame, with checksum, of payloads, each after its length as a varint."""
     body = b''.join(part for payload in payloads for part in (_varint(len(payload)), payload))
-    return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(body)
+    return compress(body)
 
 
 def _varint(value: int) -> bytes:
@@ -25,6 +35,15 @@ def _varint(value: int) -> bytes:
         value >>= 7
     encoded.append(value)
     return bytes(encoded)
+
+
+def identity_digest(*identity: object) -> bytes:
+    """Return 16 bytes that no two identities share."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in identity:
+        data = str(part).encode('utf-8', 'surrogatepass')
+        digest.update(b'%d:%b' % (len(data), data))
+    return digest.digest()
 
 
 def object_key(robot_id: str, created_ns: int) -> str:

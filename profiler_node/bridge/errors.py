@@ -13,6 +13,10 @@ class TransportError(BridgeError):
     """The store did not confirm an object. It is kept and sent again."""
 
 
+class UnreachableError(TransportError):
+    """There was no connection to the store: not a byte of the object has left."""
+
+
 class ConfigurationError(TransportError):
     """The store takes no object until somebody acts, so there is no hurry to send it again.
 

@@ -8,7 +8,12 @@ import errno
 import re
 from http import HTTPStatus
 
-from profiler_node.bridge.errors import ConfigurationError, RefusedError, TransportError
+from profiler_node.bridge.errors import (
+    ConfigurationError,
+    RefusedError,
+    TransportError,
+    UnreachableError,
+)
 from profiler_node.stores import plain
 
 _REQUEST = re.compile(r'Error performing ([A-Z]+) (\S+) in ')
@@ -29,6 +34,7 @@ _CAUSES = {  # in the dump of the error's internals
     r'IncompleteMessage': 'the connection was cut',
     r'(?<=message: ")[^"]+': None,  # what the operating system says
 }
+_NO_CONNECTION = re.compile(r'\bConnect\b')  # of the client library, in the same dump
 
 _OURS = {'PUT', 'MKCOL', 'HEAD'}  # other requests are for credentials
 _TO_ACT = {301, 302, 303, 307, 308, 401, 402, 403, 404, 405, 407, 501, 505, 507, 511}
@@ -110,7 +116,8 @@ def _unanswered(error: Exception) -> tuple[type[TransportError], str]:
         )
     if 'redirect without LOCATION' in str(error):
         return ConfigurationError, 'the bucket is in another region'
+    kind = UnreachableError if _NO_CONNECTION.search(str(error)) else TransportError
     for pattern, text in _CAUSES.items():
         if found := re.search(pattern, str(error)):
-            return TransportError, text or found[0]
-    return TransportError, plain(error)
+            return kind, text or found[0]
+    return kind, plain(error)

@@ -2,162 +2,217 @@
 
 What `put` has taken and `next_batch` has returned is durable (SQLite, WAL, synchronous=FULL): it
 survives a kill and a power cut. A batch is formed once, with its key and bytes, so that sending it
-again after a crash writes the same object.
+again after a crash writes the same object. Near its cap the spool loses resolution before it loses
+data: neighbouring windows become longer ones. It never opens a payload.
 """
 
-import logging
+import fcntl
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
+from typing import IO, TypeVar
 
-from profiler_node.bridge.batch import object_key, pack
+from profiler_node.bridge import outgoing
+from profiler_node.bridge.batch import compress, identity_digest
+from profiler_node.bridge.config import SpoolConfig
+from profiler_node.bridge.database import is_damage, open_or_replace, replace, used_bytes
 from profiler_node.bridge.errors import SpoolError
+from profiler_node.bridge.outgoing import Batch
+from profiler_node.bridge.room import Merge, Room
+from profiler_node.bridge.tables import DROPPED, count_dropped, insert
 
-_log = logging.getLogger(__name__)
+_Result = TypeVar('_Result')
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS profiles (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    robot_id TEXT NOT NULL,
-    stream TEXT NOT NULL,
-    segment TEXT NOT NULL,
-    epoch INTEGER NOT NULL,
-    window_start_ns INTEGER NOT NULL,
-    payload BLOB NOT NULL,
-    UNIQUE (robot_id, stream, segment, epoch, window_start_ns)
-);
-CREATE TABLE IF NOT EXISTS batches (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    key TEXT NOT NULL UNIQUE,
-    body BLOB NOT NULL
-);
-"""
+_BYTES_PER_REMEMBERED = 2560  # of the cap, for each identity that was taken
+_MOST_WAL_BYTES = 4_000_000
+_WAL_SHARE = 16  # of the cap may be the log: one part of so many
+_REFUSED_SHARE = 16  # of the cap may hold refused batches: one part of so many
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One profile to keep: its identity and its payload, which is never opened."""
+    """One profile to keep: its identity, its window's end, and its payload, which is never opened.
+
+    source: what else the stream says of itself; only windows of one source are merged. urgent: to
+    be sent before all others.
+    """
 
     robot_id: str
     stream: str
     segment: str
     epoch: int
     window_start_ns: int
+    window_end_ns: int
     payload: bytes
+    source: str = ''
+    urgent: bool = False
 
 
 @dataclass(frozen=True)
-class Batch:
-    """An object to be, already durable."""
+class Backlog:
+    """What is in the spool.
 
-    key: str
-    body: bytes
+    oldest_ns: when the oldest was taken, wall-clock time since 1970; None where nothing waits.
+    used_bytes: of the file. merged, dropped: how many profiles went into others, and how many were
+    lost by reason, since the spool was made.
+    """
+
+    profiles: int = 0
+    batches: int = 0
+    refused: int = 0
+    used_bytes: int = 0
+    oldest_ns: int | None = None
+    merged: int = 0
+    dropped: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Spool:
     """The spool in the SQLite file at path, made where there is none.
 
-    Its methods may be called from any thread and raise SpoolError.
+    merge: makes one payload of those of neighbouring windows; without it nothing is merged. Its
+    methods may be called from any thread and raise SpoolError; after that they may be called again,
+    as when the disk has room again. One process at a time has the file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, config: SpoolConfig | None = None, merge: Merge | None = None
+    ) -> None:
         self._path = path
+        self._config = config or SpoolConfig()
+        self._room = Room(self._config, merge)
+        self._wal_bytes = min(_MOST_WAL_BYTES, self._config.max_bytes // _WAL_SHARE)
         self._lock = threading.Lock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = _open_or_replace(path)
-        except (OSError, sqlite3.Error) as error:
-            raise SpoolError(f'{path}: {error}') from error
+        self._owner: IO[str] | None = None
+        self._open: sqlite3.Connection | None = None
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Commit what is done inside, or roll it back and raise SpoolError."""
-        try:
-            with self._lock, self._database:
-                self._database.execute('BEGIN IMMEDIATE')  # no other process comes in between
-                yield
-        except sqlite3.Error as error:
-            raise SpoolError(f'{self._path}: {error}') from error
+    def _run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """Return what work does in one transaction, tried again in a new file after damage."""
+        with self._lock:
+            try:
+                database = self._database()
+                try:
+                    return _transaction(database, work)
+                except (sqlite3.Error, UnicodeDecodeError) as error:
+                    if not is_damage(error):
+                        raise
+                    database.close()
+                    self._open = None
+                    self._open = replace(self._path, error, self._wal_bytes)
+                    return _transaction(self._open, work)
+            except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
+                raise SpoolError(f'{self._path}: {error}') from error
 
-    def put(self, entry: Entry) -> bool:
-        """Keep entry; False where one with its identity waits for its batch already."""
-        with self._transaction():
-            cursor = self._database.execute(
-                'INSERT INTO profiles'
-                ' (robot_id, stream, segment, epoch, window_start_ns, payload)'
-                ' VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
-                (
-                    entry.robot_id,
-                    entry.stream,
-                    entry.segment,
-                    entry.epoch,
-                    entry.window_start_ns,
-                    entry.payload,
-                ),
-            )
-            return cursor.rowcount == 1
+    def _database(self) -> sqlite3.Connection:
+        if self._open is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            if self._owner is None:
+                self._owner = _locked(self._path)
+            self._open = open_or_replace(self._path, self._wal_bytes)
+        return self._open
 
-    def next_batch(self, most_bytes: int) -> Batch | None:
-        """Return the oldest batch, or form one from the oldest profiles; None where all is sent.
+    def put(self, entries: Sequence[Entry]) -> int:
+        """Keep entries, and return how many were new; one whose identity was taken before is not.
 
-        A new one holds profiles of one robot, up to most_bytes of payload but at least one profile.
+        All are durable when this returns, or none. What is over the caps gives way afterwards.
         """
-        with self._transaction():
-            row = self._database.execute(
-                'SELECT key, body FROM batches ORDER BY id LIMIT 1'
-            ).fetchone()
-            return Batch(*row) if row else self._form_batch(most_bytes)
+        new = self._run(lambda database: self._insert(database, entries))
+        while self._run(self._room.step):
+            pass
+        return new
 
-    def _form_batch(self, most_bytes: int) -> Batch | None:
-        first = self._database.execute(
-            'SELECT robot_id FROM profiles ORDER BY id LIMIT 1'
-        ).fetchone()
-        if first is None:
-            return None
-        (robot_id,) = first
-        ids: list[tuple[int]] = []
-        payloads: list[bytes] = []
-        with closing(
-            self._database.execute(
-                'SELECT id, payload FROM profiles WHERE robot_id = ? ORDER BY id', first
+    def _insert(self, database: sqlite3.Connection, entries: Sequence[Entry]) -> int:
+        new = 0
+        for entry in entries:
+            identity = (entry.robot_id, entry.stream, entry.segment, entry.epoch)
+            digest = identity_digest(*identity, entry.window_start_ns)
+            statement = 'INSERT INTO accepted (digest) VALUES (?) ON CONFLICT DO NOTHING'
+            if database.execute(statement, (digest,)).rowcount:
+                window = entry.window_start_ns, entry.window_end_ns
+                rest = entry.source, int(entry.urgent), time.time_ns(), compress(entry.payload)
+                new += insert(database, 'profiles', *identity, *window, *rest)
+        remembered = self._config.max_bytes // _BYTES_PER_REMEMBERED
+        database.execute(
+            'DELETE FROM accepted WHERE id <= (SELECT max(id) FROM accepted) - ?', (remembered,)
+        )
+        return new
+
+    def next_batch(
+        self, most_bytes: int, *, newest_first: bool = False, urgent_only: bool = False
+    ) -> Batch | None:
+        """Return a batch that waits, or form one; None where there is nothing to send.
+
+        A new one holds profiles of one robot, up to most_bytes of payload but at least one profile,
+        in the order of their windows. Urgent ones go before all others. Batches that were refused
+        are returned when there is nothing else.
+        """
+        return self._run(
+            lambda database: outgoing.next_batch(
+                database, most_bytes, newest_first=newest_first, urgent_only=urgent_only
             )
-        ) as rows:
-            size = 0
-            for row_id, payload in rows:
-                size += len(payload)
-                if ids and size > most_bytes:
-                    break
-                ids.append((row_id,))
-                payloads.append(payload)
-        key, body = object_key(robot_id, time.time_ns()), pack(payloads)
-        self._database.execute('INSERT INTO batches (key, body) VALUES (?, ?)', (key, body))
-        self._database.executemany('DELETE FROM profiles WHERE id = ?', ids)
-        return Batch(key, body)
+        )
 
     def confirm(self, batch: Batch) -> None:
         """Forget batch: the store has it."""
-        with self._transaction():
-            cursor = self._database.execute('DELETE FROM batches WHERE key = ?', (batch.key,))
-        if cursor.rowcount != 1:  # or it would be sent again and again
+        statement = 'DELETE FROM batches WHERE key = ?'
+        if not self._run(lambda database: database.execute(statement, (batch.key,)).rowcount):
+            # Or it would be sent again and again.
             raise SpoolError(f'{self._path}: batch {batch.key} cannot be deleted')
 
-    def backlog(self) -> tuple[int, int]:
-        """Return how many profiles and how many formed batches are waiting."""
-        with self._transaction():
-            row = self._database.execute(
-                'SELECT (SELECT count(*) FROM profiles), (SELECT count(*) FROM batches)'
-            ).fetchone()
-        return row[0], row[1]
+    def refuse(self, batch: Batch) -> None:
+        """Let others go before batch, which the store refuses."""
+        self._run(lambda database: outgoing.refuse(database, batch.key))
+
+    def set_aside(self, key: str, reason: str) -> None:
+        """Take the batch of this key out of the way.
+
+        A bounded part of the cap keeps such for a look; the oldest beyond it are dropped, counted.
+        """
+        room = self._config.max_bytes // _REFUSED_SHARE
+        self._run(lambda database: outgoing.set_aside(database, key, reason, room))
+
+    def count_dropped(self, reason: str, profiles: int) -> None:
+        """Count profiles that were lost before they could be put."""
+        self._run(lambda database: count_dropped(database, reason, profiles))
+
+    def number(self, name: str) -> int:
+        """Return a number that was kept under name, 0 where none was."""
+
+        def work(database: sqlite3.Connection) -> int:
+            row = database.execute('SELECT value FROM numbers WHERE name = ?', (name,)).fetchone()
+            return int(row[0]) if row else 0
+
+        return self._run(work)
+
+    def keep_numbers(self, numbers: Mapping[str, int]) -> None:
+        """Keep numbers by name, all or none."""
+
+        def work(database: sqlite3.Connection) -> None:
+            for name, value in numbers.items():
+                database.execute(
+                    'INSERT INTO numbers (name, value) VALUES (?, ?)'
+                    ' ON CONFLICT (name) DO UPDATE SET value = excluded.value',
+                    (name, value),
+                )
+
+        self._run(work)
+
+    def backlog(self) -> Backlog:
+        """Return what is in the spool."""
+        return self._run(_backlog)
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            self._database.close()
+            if self._open is not None:
+                self._open.close()
+                self._open = None
+            if self._owner is not None:
+                self._owner.close()
+                self._owner = None
 
     def __enter__(self) -> 'Spool':
         return self
@@ -171,38 +226,51 @@ class Spool:
         self.close()
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, check_same_thread=False)
+def _locked(path: Path) -> IO[str]:
+    """Return the lock of the spool at path, held until it is closed. Raises OSError."""
+    lock = path.with_name(f'{path.name}.lock').open('w', encoding='ascii')
     try:
-        database.execute('PRAGMA journal_mode = WAL')
-        database.execute('PRAGMA synchronous = FULL')
-        (answer,) = database.execute('PRAGMA integrity_check(1)').fetchone()
-        if answer != 'ok':
-            raise sqlite3.DatabaseError(answer)
-        database.executescript(_SCHEMA)
-    except (sqlite3.Error, UnicodeDecodeError):
-        database.close()
-        raise
-    return database
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise OSError(f'another process has this spool: {error.strerror}') from error
+    return lock
 
 
-def _open_or_replace(path: Path) -> sqlite3.Connection:
-    try:
-        return _open(path)
-    except sqlite3.OperationalError as error:
-        if 'file format' not in str(error):
-            raise  # the disk or its permissions, not what is in the file
-        return _open(_quarantine(path, error))
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-        return _open(_quarantine(path, error))
+def _transaction(
+    database: sqlite3.Connection, work: Callable[[sqlite3.Connection], _Result]
+) -> _Result:
+    with database:
+        database.execute('BEGIN IMMEDIATE')
+        return work(database)
 
 
-def _quarantine(path: Path, error: Exception) -> Path:
-    """Move the damaged file and its log aside, and return path for a new one."""
-    aside = path.with_name(f'{path.name}.corrupt-{time.time_ns()}')
-    for suffix in ('', '-wal', '-shm'):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + suffix))
-    _log.error('%s is damaged (%s); it is kept as %s, and a new spool started', path, error, aside)
-    return path
+def _backlog(database: sqlite3.Connection) -> Backlog:
+    profiles, batches, refused = (
+        database.execute(f'SELECT count(*) FROM {table}').fetchone()[0]  # noqa: S608
+        for table in ('profiles', 'batches', 'refused')
+    )
+    oldest = [
+        database.execute(query).fetchone()
+        for query in (
+            'SELECT taken_ns FROM profiles WHERE urgent = 0 ORDER BY start_ns LIMIT 1',
+            'SELECT taken_ns FROM profiles WHERE urgent = 1 ORDER BY start_ns LIMIT 1',
+            'SELECT taken_ns FROM batches ORDER BY taken_ns LIMIT 1',
+        )
+    ]
+    numbers = dict(database.execute('SELECT name, value FROM numbers ORDER BY name').fetchall())
+    return Backlog(
+        profiles,
+        batches,
+        refused,
+        used_bytes(database),
+        min((row[0] for row in oldest if row), default=None),
+        numbers.get('merged', 0),
+        MappingProxyType(
+            {
+                name.removeprefix(DROPPED): value
+                for name, value in numbers.items()
+                if name.startswith(DROPPED)
+            }
+        ),
+    )

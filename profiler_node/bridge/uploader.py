@@ -3,26 +3,51 @@
 import logging
 import random
 import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+from profiler_node.bridge.budget import NUMBERS, ByteBudget
 from profiler_node.bridge.config import BridgeConfig
-from profiler_node.bridge.errors import BridgeError
+from profiler_node.bridge.errors import (
+    BridgeError,
+    ConfigurationError,
+    RefusedError,
+    TransportError,
+    UnreachableError,
+)
+from profiler_node.bridge.outgoing import Batch
 from profiler_node.bridge.spool import Spool
 from profiler_node.bridge.transport import Send
 
 _log = logging.getLogger(__name__)
 
+_LONGEST_LOOK_S = 60.0  # between two looks whether the budget allows it: clocks are set
+_MOST_REFUSALS = 3  # of a batch, before it is set aside
 
-def drain(spool: Spool, send: Send, batch_bytes: int, stop: threading.Event | None = None) -> int:
-    """Send what is in spool until it is empty or stop is set; return the number of objects sent.
+Connect = Callable[[], Send]
+"""Returns what sends objects. Raises TransportError where the store cannot be opened."""
 
-    Raises BridgeError where the store does not confirm one; that one and the rest stay.
+
+@dataclass(frozen=True)
+class Upload:
+    """How uploading is doing.
+
+    failures: in a row. Steady times [s]. left_today: bytes of the budget, None for no limit.
     """
-    sent = 0
-    while not (stop and stop.is_set()) and (batch := spool.next_batch(batch_bytes)):
-        send(batch.key, batch.body)
-        spool.confirm(batch)
-        sent += 1
-    return sent
+
+    sent_profiles: int = 0
+    sent_objects: int = 0
+    sent_bytes: int = 0
+    failures: int = 0
+    error: str = ''
+    error_is_lasting: bool = False
+    succeeded_s: float | None = None
+    next_try_s: float | None = None
+    left_today: int | None = None
+    metered: bool = False
+    online: bool = True
 
 
 def backoff_s(failures: int, config: BridgeConfig) -> float:
@@ -35,37 +60,178 @@ def backoff_s(failures: int, config: BridgeConfig) -> float:
 
 
 class Uploader:
-    """Drains spool every upload_interval_s, with growing waits after failures and no giving up."""
+    """Sends what is in spool, with growing waits after failures and no giving up.
 
-    def __init__(self, spool: Spool, send: Send, config: BridgeConfig) -> None:
+    After a link has come back the newest profiles go first for a while, then the oldest; urgent
+    ones always go first.
+    """
+
+    def __init__(self, spool: Spool, connect: Connect, config: BridgeConfig) -> None:
         self._spool = spool
-        self._send = send
+        self._connect = connect
         self._config = config
+        self._send: Send | None = None
+        self._budget: ByteBudget | None = None
+        self._up_since_s: float | None = None
+        self._flushing = False
+        self._suspects: set[str] = set()  # batches that were refused since the last success
+        self._refusals: Counter[str] = Counter()  # of batches while others went through
         self._stop = threading.Event()
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name='uploader', daemon=True)
+        self.upload = Upload(metered=config.metered)
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
 
-    def _run(self) -> None:
-        failures = 0
-        while not self._stop.wait(backoff_s(failures, self._config)):
-            failures = 0 if self._try_drain(self._stop) else failures + 1
-        self._try_drain(None)  # what came in since the last look
+    def set_metered(self, metered: bool) -> None:
+        """Say whether the link is metered: then only what is urgent is sent."""
+        self.upload = replace(self.upload, metered=metered)
+        self._wake.set()
 
-    def _try_drain(self, stop: threading.Event | None) -> bool:
+    def set_online(self, online: bool) -> None:
+        """Say whether there is a link: without one nothing is tried, with one it is tried now."""
+        if online and not self.upload.online:
+            self._up_since_s = None
+        self.upload = replace(self.upload, online=online)
+        self._wake.set()
+
+    def hurry(self) -> None:
+        """Look now, unless the last try has failed: something urgent has come in."""
+        if not self.upload.failures:
+            self._wake.set()
+
+    def flush(self) -> None:
+        """Try now to send all there is, metered or not."""
+        self._flushing = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        pause_s = self._config.upload_interval_s
+        while not self._stop.is_set():
+            self.upload = replace(self.upload, next_try_s=time.monotonic() + pause_s)
+            self._wake.wait(pause_s)
+            self._wake.clear()
+            if not self._stop.is_set():
+                pause_s = self.turn()
+        self._flushing = self.upload.online and not self.upload.metered
+        self.turn()  # what came in since the last look
+
+    def turn(self) -> float:
+        """Send what may be sent now; return how long to wait before the next turn [s]."""
+        if not self.upload.online and not self._flushing:
+            return _LONGEST_LOOK_S
         try:
-            sent = drain(self._spool, self._send, self._config.batch_bytes, stop)
+            while (pause_s := self._send_next()) is None:
+                pass
+        except ConfigurationError as error:
+            return self._failed(error, lasting=True)
         except BridgeError as error:
-            _log.warning('upload failed, kept for later: %s', error)
-            return False
-        except Exception:  # a fault of ours must not end all uploads without a word
+            return self._failed(error)
+        except Exception as error:  # a fault of ours must not end all uploads without a word
             _log.exception('upload failed unexpectedly, kept for later')
-            return False
-        if sent:
-            _log.info('uploaded %d object(s)', sent)
-        return True
+            return self._failed(error)
+        self._flushing = False
+        return pause_s
+
+    def _failed(self, error: Exception, *, lasting: bool = False) -> float:
+        """Note a failure; return how long to wait [s]."""
+        if str(error) != self.upload.error:  # or an outage fills the log
+            _log.warning('upload failed, kept for later: %s', error)
+        failures = self.upload.failures + 1
+        self.upload = replace(
+            self.upload, failures=failures, error=str(error), error_is_lasting=lasting
+        )
+        self._flushing = False
+        if isinstance(error, TransportError):
+            self._up_since_s = None
+        wait_s = backoff_s(32 if lasting else failures, self._config)
+        return max(wait_s, getattr(error, 'retry_after_s', None) or 0.0)
+
+    def _send_next(self) -> float | None:
+        """Send one batch; return None, or how long to wait [s] where there is none to be sent."""
+        batch = self._spool.next_batch(
+            self._config.batch_bytes,
+            newest_first=self._is_fresh(),
+            urgent_only=self.upload.metered and not self._flushing,
+        )
+        if batch is None:
+            return self._config.upload_interval_s
+        if self._send is None:
+            self._send = self._connect()
+        wait_s = self._charge(batch)
+        if wait_s:
+            return min(wait_s, _LONGEST_LOOK_S)
+        try:
+            self._send(batch.key, batch.body)
+        except UnreachableError:
+            self._refund(batch)
+            raise
+        except RefusedError:
+            self._spool.refuse(batch)
+            self._suspects.add(batch.key)
+            raise
+        self._spool.confirm(batch)
+        self._succeeded(batch)
+        return 0.0 if self._stop.is_set() and not self._flushing else None
+
+    def _is_fresh(self) -> bool:
+        """Whether the link has only just come back."""
+        since_s = self._up_since_s
+        return since_s is None or time.monotonic() - since_s < self._config.newest_first_s
+
+    def _charge(self, batch: Batch) -> float:
+        """Charge batch to the budget; return how long it has to wait instead [s], 0 if not.
+
+        Durably, and before it is sent: a robot that restarts again and again keeps to it too.
+        """
+        if self._budget is None:
+            kept = {name: self._spool.number(name) for name in NUMBERS}
+            self._budget = ByteBudget(self._config.bytes_per_s, self._config.bytes_per_day, kept)
+        size, steady_s, wall_ns = len(batch.body), time.monotonic(), time.time_ns()
+        wait_s = self._budget.wait_s(size, steady_s, wall_ns)
+        if self._is_limited and not wait_s:
+            self._spool.keep_numbers(self._budget.charge(size, steady_s, wall_ns))
+        self.upload = replace(self.upload, left_today=self._budget.left_today(wall_ns))
+        return wait_s
+
+    def _refund(self, batch: Batch) -> None:
+        if self._is_limited and self._budget is not None:
+            numbers = self._budget.refund(len(batch.body), time.monotonic())
+            self._spool.keep_numbers(numbers)
+
+    @property
+    def _is_limited(self) -> bool:
+        return bool(self._config.bytes_per_s or self._config.bytes_per_day)
+
+    def _succeeded(self, batch: Batch) -> None:
+        now_s = time.monotonic()
+        if self.upload.failures:
+            _log.info('uploads go through again')
+        if self._up_since_s is None:
+            self._up_since_s = now_s
+        done = self.upload
+        self.upload = replace(
+            done,
+            sent_profiles=done.sent_profiles + batch.profiles,
+            sent_objects=done.sent_objects + 1,
+            sent_bytes=done.sent_bytes + len(batch.body),
+            failures=0,
+            error='',
+            error_is_lasting=False,
+            succeeded_s=now_s,
+        )
+        self._set_aside()
+
+    def _set_aside(self) -> None:
+        """Move batches that were refused again and again while others went through."""
+        self._refusals.update(self._suspects)
+        self._suspects.clear()
+        for key in [key for key, number in self._refusals.items() if number >= _MOST_REFUSALS]:
+            self._spool.set_aside(key, 'refused by the store')
+            del self._refusals[key]
+            _log.error('%s was refused by the store %d times: set aside', key, _MOST_REFUSALS)
 
     def stop(self, timeout_s: float) -> bool:
         """Try once more to upload what is left, and end; False where that takes too long.
@@ -73,5 +239,6 @@ class Uploader:
         Nothing is lost by it: what has not been confirmed is still in the spool.
         """
         self._stop.set()
+        self._wake.set()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()

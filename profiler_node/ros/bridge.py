@@ -1,25 +1,36 @@
 """The node `bridge`: profiles in, objects in a store out."""
 
 import sys
+from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 
 from edge_profiler.msg import Profile as ProfileMessage
+from std_msgs.msg import Bool
+from std_srvs.srv import SetBool, Trigger
 
-from profiler_node.bridge.config import BridgeConfig
-from profiler_node.bridge.errors import SpoolError
+from profiler_node.bridge.config import BridgeConfig, SpoolConfig
+from profiler_node.bridge.errors import ConfigurationError
+from profiler_node.bridge.health import spool_status, upload_status
+from profiler_node.bridge.intake import Intake
 from profiler_node.bridge.spool import Spool
-from profiler_node.bridge.transport import sender
+from profiler_node.bridge.transport import Send, sender
 from profiler_node.bridge.uploader import Uploader
+from profiler_node.health import Status
 from profiler_node.ros.convert import spool_entry
 from profiler_node.ros.parameters import read_config, reject_unknown
 from profiler_node.ros.process import ProcessNode, run
 from profiler_node.ros.qos import PROFILES_QOS
 from profiler_node.ros.state import state_path
 from profiler_node.settings import check_ranges, setting
+from profiler_node.stores import StoreUrlError, shown
+from profiler_node.wire.codec import merge
 
 _WAITING = 10_000  # profiles that may come at once, as when many windows close together
-_LAST_UPLOAD_S = 1.0  # with the wait for the profiler, five seconds at most
+# Together with drain_s five seconds at most.
+_LAST_PUT_S = 0.4
+_LAST_UPLOAD_S = 0.6
 
 
 @dataclass(frozen=True)
@@ -39,31 +50,72 @@ class BridgeNodeConfig:
         check_ranges(self)
 
 
-class Bridge(ProcessNode):
-    """Makes profiles durable as they come in, and uploads them in a thread of its own."""
+def _connect(url: str, timeout_s: float) -> Send:
+    try:
+        return sender(url, timeout_s)
+    except StoreUrlError as error:
+        raise ConfigurationError(str(error)) from None
 
-    drain_s = 4.0  # a profiler that is stopped with us takes that long
+
+class Bridge(ProcessNode):
+    """Makes profiles durable as they come in, and uploads them: each in a thread of its own."""
+
+    drain_s = 3.8  # a profiler that is stopped with us takes that long
 
     def __init__(self) -> None:
         super().__init__('bridge', automatically_declare_parameters_from_overrides=True)
         places = read_config(self, BridgeNodeConfig, '')
         config = read_config(self, BridgeConfig, 'upload')
+        self._spool_config = read_config(self, SpoolConfig, 'spool')
         reject_unknown(self)
         folder = state_path(places.state_dir) / self.get_fully_qualified_name().strip('/')
-        send = sender(places.store_url or str(folder / 'store'), config.timeout_s)
-        self._spool = Spool(folder / 'spool.sqlite3')
-        self._uploader = Uploader(self._spool, send, config)
+        self._url = places.store_url or str(folder / 'store')
+        self._spool = Spool(folder / 'spool.sqlite3', self._spool_config, merge)
+        self._uploader = Uploader(
+            self._spool, partial(_connect, self._url, config.timeout_s), config
+        )
+        self._intake = Intake(self._spool, self._uploader.hurry)
+        self._intake.start()
         self._uploader.start()
         qos = copy(PROFILES_QOS)
         qos.depth = _WAITING
         self.create_subscription(ProfileMessage, 'profiles', self._on_profile, qos)
+        self._accept_hints()
+
+    def _accept_hints(self) -> None:
+        uploader = self._uploader
+        switches = {'~/metered': uploader.set_metered, '~/online': uploader.set_online}
+        for topic, switch in switches.items():
+            self.create_subscription(
+                Bool, topic, lambda message, switch=switch: switch(message.data), 1
+            )
+        self.create_service(SetBool, '~/set_metered', self._on_set_metered)
+        self.create_service(Trigger, '~/flush', self._on_flush)
 
     def _on_profile(self, message: ProfileMessage) -> None:
         self.handled += 1
-        try:
-            self._spool.put(spool_entry(message))
-        except SpoolError as error:
-            self.get_logger().error(f'profile of {message.stream} not kept: {error}')
+        self._intake.take(spool_entry(message))
+
+    def _on_set_metered(
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
+        self._uploader.set_metered(request.data)
+        response.success = True
+        response.message = 'only what is urgent is sent' if request.data else 'all is sent'
+        return response
+
+    def _on_flush(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._uploader.flush()
+        backlog = self._intake.backlog
+        response.success = True
+        response.message = (
+            f'{backlog.profiles} profile(s) and {backlog.batches} batch(es) are tried now'
+        )
+        return response
+
+    def _statuses(self) -> Iterable[Status]:
+        yield spool_status(self._intake, self._spool_config)
+        yield upload_status(self._uploader.upload, shown(self._url))
 
     def expects_more(self) -> bool:
         """Whether a profiler is still there: stopped together with us, it has yet to flush."""
@@ -71,11 +123,15 @@ class Bridge(ProcessNode):
 
     def finish(self) -> None:
         """Upload what is left, if the link is up; what is not confirmed stays in the spool."""
+        if not self._intake.stop(_LAST_PUT_S):
+            lost = self._intake.waiting
+            self.get_logger().error(f'{lost} profile(s) not kept: {self._intake.error}')
         if self._uploader.stop(_LAST_UPLOAD_S):
-            profiles, batches = self._spool.backlog()
-            if profiles or batches:
+            backlog = self._spool.backlog()
+            if backlog.profiles or backlog.batches:
                 self.get_logger().warning(
-                    f'{profiles} profile(s) and {batches} batch(es) wait for the next start'
+                    f'{backlog.profiles} profile(s) and {backlog.batches} batch(es) wait for the '
+                    'next start'
                 )
             self._spool.close()
 

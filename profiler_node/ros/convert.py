@@ -42,7 +42,9 @@ def spool_entry(message: ProfileMessage) -> Entry:
         segment=message.segment,
         epoch=message.epoch,
         window_start_ns=message.window_start_ns,
+        window_end_ns=message.window_end_ns,
         payload=bytes(message.payload),
+        source='\n'.join((message.topic, message.message_type, *message.tags)),
     )
 
 

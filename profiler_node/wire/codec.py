@@ -6,6 +6,7 @@ compiler fails on a new runtime; a descriptor set works with protobuf 3.12 (Ubun
 newest.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -173,3 +174,12 @@ def _feature_of(message: Any, start_ns: int) -> Feature:
         pos_inf=message.pos_inf,
         neg_inf=message.neg_inf,
     )
+
+
+def merge(payloads: Sequence[bytes]) -> bytes:
+    """Return the profile of all the data behind payloads, one or more, serialized.
+
+    Raises WireError, SketchError or ProfileError, all of them ValueError.
+    """
+    first, *others = map(decode, payloads)
+    return encode(first.merged(*others))

@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 from faults import Fault, FaultyStore, Reply
 
-from profiler_node.bridge.errors import ConfigurationError, RefusedError, TransportError
+from profiler_node.bridge.errors import (
+    ConfigurationError,
+    RefusedError,
+    TransportError,
+    UnreachableError,
+)
 from profiler_node.bridge.transport import sender
 
 KEY = '2026-01-01/robot/a.pb.zst'
@@ -128,7 +133,7 @@ def faulty(request):
 @pytest.mark.parametrize(
     ('fault', 'kind', 'text'),
     [
-        (Fault.REFUSED, TransportError, 'Connection refused'),
+        (Fault.REFUSED, UnreachableError, 'Connection refused'),
         (Fault.CUT_BODY, TransportError, '(?i)connection'),  # cut, or reset by peer
         (Fault.LOST_ACK, TransportError, 'the connection was cut'),
         (Fault.SLOW, TransportError, 'no answer'),
@@ -186,14 +191,7 @@ def test_nothing_hangs_where_connections_are_not_taken():
 
 def test_the_time_limit_is_for_all_requests_of_an_object():
     with FaultyStore() as store:
-        serve, send = store._serve, sender(store.url, TIMEOUT_S)
-
-        def serve_late(connection):
-            reply = serve(connection)
-            store._fault_ended.wait(TIMEOUT_S * 0.7)
-            return reply
-
-        store._serve = serve_late
+        store.delay_s, send = TIMEOUT_S * 0.7, sender(store.url, TIMEOUT_S)
         with raised_in_time(TransportError) as caught:
             send(KEY, BODY)  # takes seven requests, for its folders
         caught.match('no answer within 2 s')
@@ -318,10 +316,8 @@ def test_a_web_page_is_no_store(status, page):
 def test_a_store_that_cannot_be_read_takes_objects():
     """A drop box: PUT alone is allowed."""
     with FaultyStore(webdav=False) as store:
-        keep, refused = store._keep, Reply(HTTPStatus.FORBIDDEN)
-        store._keep = lambda request, body: (
-            keep(request, body) if request.method == 'PUT' else refused
-        )
+        refused = Reply(HTTPStatus.FORBIDDEN)
+        store.script = lambda request: None if request.method == 'PUT' else refused
         sender(store.url, TIMEOUT_S)(KEY, BODY)
         assert store.objects == {KEY: BODY}
         assert [request.method for request in store.requests] == ['PUT', 'HEAD']

@@ -1,0 +1,145 @@
+"""The SQLite file of the spool: made, checked, and saved from when it is damaged."""
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from profiler_node.bridge.tables import COLUMNS, SCHEMA, VERSION, insert, is_whole, select
+
+_log = logging.getLogger(__name__)
+
+_PAGE_BYTES = 4096
+_LARGEST = 2**40  # bytes of a file whose header can be believed
+_MOST_ASIDE = 3  # damaged files that are kept
+_MOST_MISSES = 10_000  # ids in a row that cannot be read, before a table is given up
+_HIGHEST_ID = 2**62
+_READ_ERRORS = (sqlite3.Error, UnicodeDecodeError, OverflowError)
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether an error tells of what is in the file, not of the disk or its permissions."""
+    if isinstance(error, sqlite3.OperationalError):
+        return 'file format' in str(error) or 'no such' in str(error)
+    return type(error) is sqlite3.DatabaseError or isinstance(error, UnicodeDecodeError)
+
+
+def open_or_replace(path: Path, wal_bytes: int) -> sqlite3.Connection:
+    """Return the database at path, a new one with what can be saved where it is damaged.
+
+    wal_bytes: how long its log grows before it goes into the file, and stays at most.
+    Raises OSError and sqlite3.Error where the disk does not let us.
+    """
+    try:
+        return _open(path, wal_bytes)
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        if not is_damage(error):
+            raise
+        return replace(path, error, wal_bytes)
+
+
+def _open(path: Path, wal_bytes: int) -> sqlite3.Connection:
+    database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    try:
+        database.execute('PRAGMA journal_mode = WAL')
+        database.execute('PRAGMA synchronous = FULL')
+        database.execute(f'PRAGMA wal_autocheckpoint = {wal_bytes // _PAGE_BYTES}')
+        database.execute(f'PRAGMA journal_size_limit = {wal_bytes}')
+        if problem := structural_problem(database):
+            raise sqlite3.DatabaseError(problem)
+        (version,) = database.execute('PRAGMA user_version').fetchone()
+        if version == 0:
+            database.executescript(f'BEGIN IMMEDIATE; {SCHEMA} COMMIT;')
+        elif version != VERSION:
+            raise sqlite3.DatabaseError(f'it is of version {version}, not {VERSION}')
+    except (sqlite3.Error, UnicodeDecodeError):
+        database.close()
+        raise
+    return database
+
+
+def structural_problem(database: sqlite3.Connection) -> str:
+    """Return what SQLite finds wrong with the file, '' for nothing."""
+    (answer,) = database.execute('PRAGMA integrity_check(1)').fetchone()
+    return '' if answer == 'ok' else str(answer)
+
+
+def replace(path: Path, error: BaseException, wal_bytes: int) -> sqlite3.Connection:
+    """Move the damaged file at path aside, and return a new one with what could be read of it."""
+    aside = path.with_name(f'{path.name}.corrupt-{time.time_ns()}')
+    for suffix in ('', '-wal', '-shm'):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    database = _open(path, wal_bytes)
+    saved = salvage(aside, database)
+    counts = ', '.join(f'{count} {name}' for name, count in saved.items())
+    _log.error('%s is damaged (%s); it is kept as %s; saved: %s', path, error, aside, counts)
+    files = sorted(path.parent.glob(f'{path.name}.corrupt-*'))
+    names = sorted({file.name.removesuffix('-wal').removesuffix('-shm') for file in files})
+    for file in files:
+        if file.name.removesuffix('-wal').removesuffix('-shm') not in names[-_MOST_ASIDE:]:
+            file.unlink()
+    return database
+
+
+def salvage(source: Path, database: sqlite3.Connection) -> dict[str, int]:
+    """Copy what can be read of the spool at source into database; return the rows by table."""
+    saved = dict.fromkeys(COLUMNS, 0)
+    _fill_up(source)
+    with closing(sqlite3.connect(source)) as damaged, database:
+        try:
+            damaged.execute('PRAGMA schema_version')
+        except sqlite3.Error:  # it is no database at all
+            return saved
+        database.execute('BEGIN IMMEDIATE')
+        for table in COLUMNS:
+            for row in _readable(damaged, select(table)):
+                if is_whole(table, row):
+                    saved[table] += insert(database, table, *row[2:])
+        for _, digest in _readable(damaged, 'SELECT id, digest FROM accepted '):
+            database.execute('INSERT OR IGNORE INTO accepted (digest) VALUES (?)', (digest,))
+        for _, name, value in _readable(damaged, 'SELECT id, name, value FROM numbers '):
+            database.execute(
+                'INSERT OR IGNORE INTO numbers (name, value) VALUES (?, ?)', (name, value)
+            )
+    return saved
+
+
+def _fill_up(path: Path) -> None:
+    """Give a file that was cut its size again, or SQLite reads none of the pages that are left."""
+    with path.open('rb') as file:
+        header = file.read(32)
+        size = int.from_bytes(header[16:18], 'big') * int.from_bytes(header[28:32], 'big')
+    if header.startswith(b'SQLite format 3') and path.stat().st_size < size <= _LARGEST:
+        os.truncate(path, size)
+
+
+def _readable(database: sqlite3.Connection, query: str) -> Iterator[tuple[object, ...]]:
+    """Yield the rows that can be read, from both ends on to where the damage is and over it."""
+    seen = set()
+    for start, step, compare, order in ((-1, 1, '>', 'ASC'), (_HIGHEST_ID, -1, '<', 'DESC')):
+        one = f'{query} NOT INDEXED WHERE id {compare} ? ORDER BY id {order} LIMIT 1'
+        row_id, misses = start, 0
+        while misses < _MOST_MISSES:
+            try:
+                row = database.execute(one, (row_id,)).fetchone()
+            except _READ_ERRORS:
+                row_id, misses = row_id + step, misses + 1
+                continue
+            if row is None or row[0] in seen:
+                break
+            row_id, misses = row[0], 0
+            seen.add(row_id)
+            yield row
+
+
+def used_bytes(database: sqlite3.Connection) -> int:
+    """Return the bytes of the file that hold something."""
+    (pages,) = database.execute('PRAGMA page_count').fetchone()
+    (free,) = database.execute('PRAGMA freelist_count').fetchone()
+    (size,) = database.execute('PRAGMA page_size').fetchone()
+    return int((pages - free) * size)
