@@ -309,7 +309,7 @@ class Windows:
         self._move_unread(self._current.window_at(self._unread_since_ns).tally)
         return self._finish(self._current.close())
 
-    def count_cost(self, cpu_ns: int, peak_rss_bytes: int) -> None:
+    def count_cost(self, cpu_ns: int, peak_rss_bytes: int = 0) -> None:
         """Charge CPU time to the newest window, and note the peak memory of the process so far.
 
         Without an open window the cost waits for the next one.
@@ -317,7 +317,7 @@ class Windows:
         self._cpu_ns += cpu_ns
         if tally := self._current.newest_tally():
             tally.cpu_ns, self._cpu_ns = tally.cpu_ns + self._cpu_ns, 0
-            tally.peak_rss_bytes = peak_rss_bytes
+            tally.peak_rss_bytes = max(tally.peak_rss_bytes, peak_rss_bytes)
 
     def close_silent(self, silent_ns: int) -> list[Profile]:
         """Close the windows that are over when nothing has come for silent_ns."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
@@ -31,15 +31,28 @@ class Arrival:
 
 Receive = Callable[[Arrival], None]
 
-Begin = Callable[[str, Collection[str]], tuple[str, int, Receive]]
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """What to take of a topic: messages of which type, how many may wait, and what takes them.
+
+    resumed: what is latched has been counted already, by an earlier process.
+    """
+
+    message_type: str
+    depth: int
+    receive: Receive
+    resumed: bool = False
+
+
+Begin = Callable[[str, Collection[str]], Taking]
 
 
 class Input:
     """One topic. Nothing happens before something is published on it.
 
     topic: as configured. begin: is called with the resolved name and the message types that are
-    published, and returns which of them to take, how many messages may wait, and what takes them;
-    ValueError says why there can be none.
+    published, and returns what to take; ValueError says why there can be nothing.
     """
 
     def __init__(self, node: ProcessNode, topic: str, begin: Begin) -> None:
@@ -52,9 +65,7 @@ class Input:
             raise ValueError(f'topic {topic!r}: {error}') from error
         self._begin = begin
         self._refused: Collection[str] = ()
-        self._type = ''
-        self._depth = 0
-        self._receive: Receive | None = None
+        self._taking: Taking | None = None
         self._subscription: Subscription | None = None
         self._qos: QoSProfile | None = None
         self._publishers: set[bytes] = set()
@@ -67,31 +78,35 @@ class Input:
         if not publishers:
             return
         types = {publisher.topic_type for publisher in publishers}
-        if self._receive is None and not self._begin_with(types):
+        taking = self._taking or self._begin_with(types)
+        if taking is None:
             return
-        if others := types - {self._type}:
-            self.complain(f'profiling {self._type}, not {", ".join(sorted(others))}')
+        if others := types - {taking.message_type}:
+            self.complain(f'profiling {taking.message_type}, not {", ".join(sorted(others))}')
         taken = self._of_our_type(publishers)
         if not taken:
             return
-        qos = matching_qos([publisher.qos_profile for publisher in taken], self._depth, self._qos)
+        offered = [publisher.qos_profile for publisher in taken]
+        qos = matching_qos(offered, taking.depth, self._qos)
+        if taking.resumed:
+            qos.durability = DurabilityPolicy.VOLATILE
         ids = _ids(taken)
         if ids != self._publishers or qos != self._qos:
             # A message does not say which publisher its sequence number is of.
             self._publishers, self._gaps = ids, SequenceGaps() if len(ids) == 1 else None
         if qos != self._qos:
-            self._subscribe(qos)
+            self._subscribe(taking, qos)
 
-    def _begin_with(self, types: Collection[str]) -> bool:
-        """Choose one of types; False where there is none to take."""
+    def _begin_with(self, types: Collection[str]) -> Taking | None:
+        """Choose one of types; None where there is none to take."""
         if types == self._refused:
-            return False
+            return None
         try:
-            self._type, self._depth, self._receive = self._begin(self.resolved, types)
+            self._taking = self._begin(self.resolved, types)
         except ValueError as error:
             self._refused = types
             self.complain(f'cannot be profiled: {error}')
-        return self._receive is not None
+        return self._taking
 
     def complain(self, text: str) -> None:
         """Log text as a warning about the topic, once."""
@@ -99,7 +114,7 @@ class Input:
             self._complaint = text
             self._node.get_logger().warning(f'{self.resolved}: {text}')
 
-    def _subscribe(self, qos: QoSProfile) -> None:
+    def _subscribe(self, taking: Taking, qos: QoSProfile) -> None:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
         self._subscription, self._qos = None, qos
@@ -109,7 +124,7 @@ class Input:
             callback = partial(callback, info={})
         try:
             self._subscription = self._node.create_subscription(
-                _message_class(self._type),
+                _message_class(taking.message_type),
                 self._topic,
                 callback,
                 asked,
@@ -135,11 +150,12 @@ class Input:
             if lost is None or (lost and self._has_other_publishers()):
                 lost = self._gaps = None
                 self._publishers = set()  # the next look begins anew with those that are there
-        if self._receive is not None:
+        if self._taking is not None:
             waited_ns = 0
             if received_ns := info.get('received_timestamp'):
                 waited_ns = max(time.time_ns() - received_ns, 0)
-            self._receive(Arrival(memoryview(data), self._receive_ns(info), lost, waited_ns))
+            arrival = Arrival(memoryview(data), self._receive_ns(info), lost, waited_ns)
+            self._taking.receive(arrival)
 
     def _has_other_publishers(self) -> bool:
         """Whether somebody publishes who did not at the last look."""
@@ -147,7 +163,8 @@ class Input:
         return _ids(self._of_our_type(publishers)) != self._publishers
 
     def _of_our_type(self, publishers: list[TopicEndpointInfo]) -> list[TopicEndpointInfo]:
-        return [publisher for publisher in publishers if publisher.topic_type == self._type]
+        ours = self._taking.message_type if self._taking else ''
+        return [publisher for publisher in publishers if publisher.topic_type == ours]
 
     def _receive_ns(self, info: dict[str, Any]) -> int:
         """Return when a message came in, in the clock that the stamps are to be compared with."""

@@ -3,7 +3,7 @@
 import socket
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
@@ -27,14 +27,16 @@ from profiler_node.core.stream import Sensing, Stream, type_to_profile
 from profiler_node.definitions import installed_store
 from profiler_node.feed import change_segment, feed
 from profiler_node.mappings import all_mappings
+from profiler_node.ros.checkpoint import Checkpoints
 from profiler_node.ros.convert import profile_message
 from profiler_node.ros.images import to_bgr
-from profiler_node.ros.inputs import Arrival, Input, Receive
+from profiler_node.ros.inputs import Arrival, Input, Taking
 from profiler_node.ros.parameters import read_config, reject_unknown
 from profiler_node.ros.process import ProcessNode, run
 from profiler_node.ros.qos import PROFILES_QOS
 from profiler_node.ros.state import first_epoch, state_path
 from profiler_node.settings import check_ranges, setting
+from profiler_node.wire.checkpoint import StreamState
 
 _LOOK_PERIOD_S = 1.0  # between two looks for publishers and for silent streams
 # How long the last profiles may take to be acknowledged: Fast DDS asks for that every 3 s.
@@ -84,6 +86,13 @@ class ProfilerConfig:
     state_dir: str = setting(
         '', 'Folder for what outlives a restart. Empty: edge_profiler in ROS_HOME or ~/.ros.'
     )
+    checkpoint_interval_s: float = setting(
+        10.0,
+        'How often the open windows are written to state_dir [s]: a kill loses no more than that '
+        'of them. Also after windows closed, at most every second. 0: never.',
+        minimum=0.0,
+        maximum=3_600.0,
+    )
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -132,7 +141,13 @@ class Profiler(ProcessNode):
         ]
         if self._segment.topic:
             self._inputs.insert(0, Input(self, self._segment.topic, self._begin_segments))
-        self._epoch = first_epoch(state_path(self._config.state_dir))
+        folder = state_path(self._config.state_dir)
+        self._epoch = first_epoch(folder)
+        self._checkpoints = Checkpoints(
+            folder / self.get_fully_qualified_name().strip('/') / 'checkpoint',
+            self._config.checkpoint_interval_s,
+            self.get_logger(),
+        )
         self._publisher = self.create_publisher(ProfileMessage, 'profiles', PROFILES_QOS)
         # Steady time, so that neither a clock that is set nor a paused simulation stops it.
         self.create_timer(_LOOK_PERIOD_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -142,16 +157,14 @@ class Profiler(ProcessNode):
         defaults = STREAM_DEFAULTS.get(name)
         return _Channel(name, read_config(self, StreamConfig, f'stream.{name}', defaults))
 
-    def _begin_segments(self, _: str, types: Collection[str]) -> tuple[str, int, Receive]:
+    def _begin_segments(self, _: str, types: Collection[str]) -> Taking:
         message_type = min(types)
         segments = Segments(message_type, installed_store(message_type), self._segment)
         self._segments = segments
         depth = self._config.queue_depth * _SMALL
-        return message_type, depth, lambda arrival: change_segment(segments, arrival.data)
+        return Taking(message_type, depth, lambda arrival: change_segment(segments, arrival.data))
 
-    def _begin_stream(
-        self, channel: _Channel, topic: str, types: Collection[str]
-    ) -> tuple[str, int, Receive]:
+    def _begin_stream(self, channel: _Channel, topic: str, types: Collection[str]) -> Taking:
         sensing = Sensing(channel.config, mappings=self._mappings, to_bgr=to_bgr)
         message_type = type_to_profile(types, sensing)
         sensing = replace(sensing, store=installed_store(message_type))
@@ -170,7 +183,20 @@ class Profiler(ProcessNode):
         channel.stream = stream
         depth = self._config.queue_depth * (1 if message_type in _LARGE else _SMALL)
         self._load.begin(channel.name, depth)
-        return message_type, depth, partial(self._receive, channel, stream)
+        receive = partial(self._receive, channel, stream)
+        return Taking(message_type, depth, receive, resumed=self._resume(channel, stream))
+
+    def _resume(self, channel: _Channel, stream: Stream) -> bool:
+        """Go on where a killed process was, if what it profiled is the same; else publish that."""
+        pending = self._checkpoints.take(channel.name)
+        if pending is None:
+            return False
+        if pending.state.digest != stream.digest:
+            self._publish(pending.state.snapshot.interrupted())
+            return False
+        stream.windows.resume(pending.state.snapshot)
+        channel.last_steady_ns = pending.heard_ns
+        return True
 
     def _receive(self, channel: _Channel, stream: Stream, arrival: Arrival) -> None:
         receive_ns, lost = arrival.receive_ns, arrival.lost
@@ -184,11 +210,27 @@ class Profiler(ProcessNode):
         self._publish(profiles)
 
     def _look(self) -> None:
+        self._publish(self._checkpoints.take_over())
         self._shed()
         for item in self._inputs:
             item.match()
         for channel in self._channels:
             self._close_silent(channel)
+        self._publish(self._checkpoints.left_over(self._window.allowed_lateness_ns))
+        if self._checkpoints.is_due(self.handled):
+            self._checkpoints.write(self._states(), self.handled)
+
+    def _states(self) -> Iterator[StreamState]:
+        """Yield where the streams are that have had a message."""
+        for channel in self._channels:
+            if channel.stream is not None and channel.last_steady_ns:
+                before_ns = time.thread_time_ns()
+                silent_ns = time.monotonic_ns() - channel.last_steady_ns
+                heard_ns = time.time_ns() - silent_ns
+                windows = channel.stream.windows
+                snapshot = windows.snapshot()
+                yield StreamState(channel.name, channel.stream.digest, heard_ns, snapshot)
+                windows.count_cost(time.thread_time_ns() - before_ns)
 
     def _shed(self) -> None:
         """Choose how many messages of each stream there is time for, and say when that changes."""
@@ -212,14 +254,20 @@ class Profiler(ProcessNode):
 
     def _publish(self, profiles: list[Profile]) -> None:
         for profile in profiles:
-            self._publisher.publish(profile_message(profile))
+            message = profile_message(profile)
+            self._publisher.publish(message)
+            self._checkpoints.published(bytes(message.payload))
 
     def finish(self) -> None:
         """Publish the open windows, and wait until the bridge has them."""
         for channel in self._channels:
             if channel.stream is not None:
                 self._publish(channel.stream.windows.close())
-        if not self._publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_S)):
+        self._publish(self._checkpoints.left_over())
+        self._checkpoints.finish()
+        arrived = self._publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_S))
+        self._checkpoints.close(arrived=arrived)
+        if not arrived:
             self.get_logger().error('the last profiles were not acknowledged by all subscribers')
 
 
