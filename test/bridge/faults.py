@@ -17,6 +17,7 @@ import http.client
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from http import HTTPStatus
@@ -93,8 +94,11 @@ class FaultyStore:
         self.error_headers: dict[str, str] = {}
         """Sent with the answer where the fault is an HTTP status, as Retry-After is."""
         self.error_body = b''
-        self._fault: Fault | HTTPStatus | None = None
-        self._fault_ended = threading.Event()
+        self.delay_s = 0.0
+        """Each answer is as late as that."""
+        self.script: Callable[[Request], Reply | None] | None = None
+        """Answers a request by itself where it returns a reply, unless there is a fault."""
+        self._state: tuple[Fault | HTTPStatus | None, threading.Event] = (None, threading.Event())
         self._lock = threading.Lock()
         self._server = _Server(self, 0)
         self.port = self._server.server_port
@@ -109,7 +113,7 @@ class FaultyStore:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._fault_ended.set()
+        self._state[1].set()
         self._server.end()
 
     @property
@@ -118,13 +122,12 @@ class FaultyStore:
 
         A request that hangs is dropped when the fault changes, a slow one then goes on in full.
         """
-        return self._fault
+        return self._state[0]
 
     @fault.setter
     def fault(self, fault: Fault | HTTPStatus | None) -> None:
-        was, self._fault = self._fault, fault
-        self._fault_ended.set()
-        self._fault_ended = threading.Event()
+        (was, ended), self._state = self._state, (fault, threading.Event())
+        ended.set()
         if fault is Fault.REFUSED and was is not Fault.REFUSED:
             self._server.end()
         elif was is Fault.REFUSED and fault is not Fault.REFUSED:
@@ -137,7 +140,7 @@ class FaultyStore:
 
     def _serve(self, connection: '_Connection') -> Reply | None:
         """Return the answer to the request of connection, None to cut it off."""
-        fault, ended = self._fault, self._fault_ended
+        fault, ended = self._state
         headers = {name.lower(): value for name, value in connection.headers.items()}
         request = Request(connection.command, connection.path, headers)
         with self._lock:
@@ -159,7 +162,10 @@ class FaultyStore:
             return Reply(HTTPStatus.NOT_IMPLEMENTED, body=_NOT_IMPLEMENTED)
         if fault is Fault.IGNORED_CONDITIONS:
             headers.pop('if-none-match', None)
-        reply = self._forward(request, body) if self.upstream else self._keep(request, body)
+        reply = self.script(request) if self.script else None
+        if reply is None:
+            reply = self._forward(request, body) if self.upstream else self._keep(request, body)
+        ended.wait(self.delay_s)
         return None if fault is Fault.LOST_ACK else reply
 
     def _forward(self, request: Request, body: bytes) -> Reply:

@@ -95,16 +95,12 @@ def test_a_conflict_with_nothing_there_is_no_confirmation(s3, bucket, monkeypatc
     """S3 answers 409 where another request for the key is under way."""
     with FaultyStore(upstream=s3.host) as store:
         monkeypatch.setenv('AWS_ENDPOINT_URL', store.url)
-        send, serve = sender(f's3://{bucket}', TIMEOUT_S), store._forward
-
-        def conflict(request, body):
-            return Reply(409) if request.method == 'PUT' else serve(request, body)
-
-        store._forward = conflict
+        send = sender(f's3://{bucket}', TIMEOUT_S)
+        store.script = lambda request: Reply(409) if request.method == 'PUT' else None
         with pytest.raises(TransportError, match='409 Conflict') as caught:
             send(KEY, BODY)
         assert caught.type is TransportError
-        store._forward = serve
+        store.script = None
         send(KEY, BODY)
     assert s3.objects(bucket) == {KEY: BODY}
 

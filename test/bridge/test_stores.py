@@ -14,7 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from faults import Fault, FaultyStore
+from faults import Fault, FaultyStore, Reply
 from obstore.store import AzureStore, GCSStore, HTTPStore, LocalStore, S3Store
 
 from profiler_node.bridge.errors import ConfigurationError, TransportError
@@ -199,18 +199,14 @@ def test_azure_says_with_409_that_an_object_is_there(monkeypatch):
         for name, value in azure(store.url).items():
             monkeypatch.setenv(name, value)
         send = sender('az://container', TIMEOUT_S)
-        store.fault = HTTPStatus.CONFLICT
-        store.error_body = b'<Error><Code>BlobAlreadyExists</Code></Error>'
-        with pytest.raises(TransportError):  # HEAD is answered by 409 here
-            send(KEY, BODY)
-        serve = store._serve
-
-        def put_only(connection):
-            store.fault = HTTPStatus.CONFLICT if connection.command == 'PUT' else HTTPStatus(403)
-            return serve(connection)
-
-        store._serve = put_only
+        there = Reply(HTTPStatus.CONFLICT, body=b'<Error><Code>BlobAlreadyExists</Code></Error>')
+        hidden = Reply(HTTPStatus.FORBIDDEN)
+        store.script = lambda request: there if request.method == 'PUT' else hidden
         send(KEY, BODY)
+        assert [request.method for request in store.requests] == ['PUT', 'HEAD']
+        store.script = lambda request: there if request.method == 'PUT' else None
+        with pytest.raises(TransportError, match='409 Conflict'):  # said to be there, but is not
+            send(KEY, BODY)
 
 
 # Certificates
