@@ -5,15 +5,25 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
+from rich.table import Table
 
+from profiler_node.bridge.errors import BridgeError
+from profiler_node.bridge.examine import contents, problems, repair
+from profiler_node.core.config import NS_PER_S
 from profiler_node.core.profile import ProfileError
 from profiler_node.core.sketches import SketchError
-from profiler_node.fleet.show import profile_json, selected, show_tables
+from profiler_node.fleet.show import printable, profile_json, selected, show_tables, utc
 from profiler_node.fleet.store import StoreError, read_profiles
 
 _PIPE_COLUMNS = 200  # a table that is not for a terminal is not folded
+
+
+def _console() -> Console:
+    width = None if sys.stdout.isatty() else _PIPE_COLUMNS
+    return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
 def show(arguments: argparse.Namespace) -> int:
@@ -28,15 +38,57 @@ def show(arguments: argparse.Namespace) -> int:
         json.dump([profile_json(profile) for profile in profiles], sys.stdout, indent=1)
         print()
     else:
-        width = None if sys.stdout.isatty() else _PIPE_COLUMNS
-        console = Console(width=width, markup=False, emoji=False, highlight=False)
-        show_tables(profiles, arguments.feature, console)
+        show_tables(profiles, arguments.feature, _console())
     for problem in problems:
         print(f'edge-profiler: {problem}', file=sys.stderr)
     if not profiles and not problems:
         chosen = [arguments.location, arguments.stream, arguments.feature]
         print(f'edge-profiler: no profiles in {" ".join(filter(None, chosen))}', file=sys.stderr)
     return 1 if problems or not profiles else 0
+
+
+def spool_inspect(arguments: argparse.Namespace) -> int:
+    """Print what waits in a spool, also while a bridge has it."""
+    streams, backlog = contents(arguments.path)
+    table = Table(box=None, pad_edge=False, header_style='dim')
+    for name in ('robot', 'stream', 'profiles', 'kB', 'windows', 'from (UTC)', 'to (UTC)'):
+        table.add_column(name, justify='right' if name in {'profiles', 'kB'} else 'left')
+    for each in streams:
+        lengths = sorted({each.shortest_ns, each.longest_ns})
+        table.add_row(
+            *(printable(each.robot_id), printable(each.stream), str(each.profiles)),
+            f'{each.size / 1e3:.1f}',
+            ' to '.join(f'{length / NS_PER_S:g} s' for length in lengths),
+            *(utc(each.first_ns), utc(each.last_ns)),
+        )
+    console = _console()
+    if streams:
+        console.print(table)
+    console.print(
+        f'{backlog.profiles} profile(s) and {backlog.batches} batch(es) wait, {backlog.refused} '
+        f'batch(es) set aside; {backlog.used_bytes / 1e6:.2f} MB; {backlog.merged} profile(s) '
+        'merged into others, '
+        + (
+            ', '.join(f'{n} dropped ({why})' for why, n in backlog.dropped.items())
+            or 'none dropped'
+        )
+    )
+    return 0
+
+
+def spool_verify(arguments: argparse.Namespace) -> int:
+    """Check that all in a spool can be sent as it was taken; exit with 1 where not."""
+    found = problems(arguments.path)
+    for problem in found:
+        print(f'edge-profiler: {arguments.path}: {problem}', file=sys.stderr)
+    print(f'{arguments.path}: {len(found)} problem(s)' if found else f'{arguments.path}: whole')
+    return 1 if found else 0
+
+
+def spool_repair(arguments: argparse.Namespace) -> int:
+    """Make a new spool of what can be read of a damaged one, which is kept beside it."""
+    print(f'{arguments.path}: {repair(arguments.path)}')
+    return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,6 +103,16 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument('--feature', default='', help='this feature alone, window by window')
     verb.add_argument('--json', action='store_true', help='print JSON, one entry per profile')
     verb.set_defaults(run=show)
+    verb = verbs.add_parser('spool', help='Look at what waits on a robot, check it, repair it.')
+    actions = verb.add_subparsers(metavar='ACTION', required=True)
+    for name, run in (
+        ('inspect', spool_inspect),
+        ('verify', spool_verify),
+        ('repair', spool_repair),
+    ):
+        action = actions.add_parser(name, help=run.__doc__, description=run.__doc__)
+        action.add_argument('path', type=Path, metavar='PATH', help='spool.sqlite3 of a bridge')
+        action.set_defaults(run=run)
     return top
 
 
@@ -59,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
-    except (StoreError, ProfileError, SketchError) as error:
+    except (StoreError, ProfileError, SketchError, BridgeError) as error:
         print(f'edge-profiler: {error}', file=sys.stderr)
         return 1
     except BrokenPipeError:

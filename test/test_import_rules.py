@@ -30,7 +30,8 @@ OWNERS = {
     'rclpy': {'ros/'},
     'google': {'wire/codec.py'},
     'sqlite3': {
-        f'bridge/{name}.py' for name in ('database', 'outgoing', 'room', 'spool', 'tables')
+        f'bridge/{name}.py'
+        for name in ('database', 'examine', 'outgoing', 'room', 'spool', 'tables')
     },
     'obstore': {'stores.py', 'bridge/transport.py', 'fleet/store.py'},
     'datasketches': {'core/sketches.py'},

@@ -14,6 +14,7 @@ _log = logging.getLogger(__name__)
 
 _PAGE_BYTES = 4096
 _LARGEST = 2**40  # bytes of a file whose header can be believed
+_PARTS = ('', '-wal', '-shm')  # of a database: it, its log, and the index of that
 _MOST_ASIDE = 3  # damaged files that are kept
 _MOST_MISSES = 10_000  # ids in a row that cannot be read, before a table is given up
 _HIGHEST_ID = 2**62
@@ -38,7 +39,7 @@ def open_or_replace(path: Path, wal_bytes: int) -> sqlite3.Connection:
     except (sqlite3.Error, UnicodeDecodeError) as error:
         if not is_damage(error):
             raise
-        return replace(path, error, wal_bytes)
+        return replace_damaged(path, error, wal_bytes)
 
 
 def _open(path: Path, wal_bytes: int) -> sqlite3.Connection:
@@ -67,23 +68,32 @@ def structural_problem(database: sqlite3.Connection) -> str:
     return '' if answer == 'ok' else str(answer)
 
 
-def replace(path: Path, error: BaseException, wal_bytes: int) -> sqlite3.Connection:
-    """Move the damaged file at path aside, and return a new one with what could be read of it."""
+def replace_damaged(path: Path, error: BaseException, wal_bytes: int) -> sqlite3.Connection:
+    """Return a new database with what can be read of the damaged one at path, and report it."""
+    aside, saved, database = replace(path, wal_bytes)
+    counts = ', '.join(f'{count} {name}' for name, count in saved.items())
+    _log.error('%s is damaged (%s); it is kept as %s; saved: %s', path, error, aside, counts)
+    return database
+
+
+def replace(path: Path, wal_bytes: int) -> tuple[Path, dict[str, int], sqlite3.Connection]:
+    """Move the file at path aside; return where to, the rows that were saved, and a new one."""
     aside = path.with_name(f'{path.name}.corrupt-{time.time_ns()}')
-    for suffix in ('', '-wal', '-shm'):
+    for suffix in _PARTS:
         part = path.with_name(path.name + suffix)
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))
     database = _open(path, wal_bytes)
     saved = salvage(aside, database)
-    counts = ', '.join(f'{count} {name}' for name, count in saved.items())
-    _log.error('%s is damaged (%s); it is kept as %s; saved: %s', path, error, aside, counts)
-    files = sorted(path.parent.glob(f'{path.name}.corrupt-*'))
-    names = sorted({file.name.removesuffix('-wal').removesuffix('-shm') for file in files})
-    for file in files:
-        if file.name.removesuffix('-wal').removesuffix('-shm') not in names[-_MOST_ASIDE:]:
-            file.unlink()
-    return database
+    asides = sorted(
+        file
+        for file in path.parent.glob(f'{path.name}.corrupt-*')
+        if not file.name.endswith(_PARTS[1:])
+    )
+    for old in asides[:-_MOST_ASIDE]:
+        for suffix in _PARTS:
+            old.with_name(old.name + suffix).unlink(missing_ok=True)
+    return aside, saved, database
 
 
 def salvage(source: Path, database: sqlite3.Connection) -> dict[str, int]:

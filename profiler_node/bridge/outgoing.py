@@ -98,7 +98,8 @@ def _form(
         count_dropped(database, 'damaged', len(damaged))
     if not ids:
         return None
-    batch = Batch(object_key(robot_id, time.time_ns()), pack(payloads), len(ids))
+    in_order = payloads[::-1] if newest_first else payloads
+    batch = Batch(object_key(robot_id, time.time_ns()), pack(in_order), len(ids))
     values = (batch.key, len(ids), int(urgent), taken_ns, newest_ns, batch.body)
     insert(database, 'batches', *values)
     database.executemany('DELETE FROM profiles WHERE id = ?', ids)

@@ -19,7 +19,12 @@ from typing import IO, TypeVar
 from profiler_node.bridge import outgoing
 from profiler_node.bridge.batch import compress, identity_digest
 from profiler_node.bridge.config import SpoolConfig
-from profiler_node.bridge.database import is_damage, open_or_replace, replace, used_bytes
+from profiler_node.bridge.database import (
+    is_damage,
+    open_or_replace,
+    replace_damaged,
+    used_bytes,
+)
 from profiler_node.bridge.errors import SpoolError
 from profiler_node.bridge.outgoing import Batch
 from profiler_node.bridge.room import Merge, Room
@@ -101,7 +106,7 @@ class Spool:
                         raise
                     database.close()
                     self._open = None
-                    self._open = replace(self._path, error, self._wal_bytes)
+                    self._open = replace_damaged(self._path, error, self._wal_bytes)
                     return _transaction(self._open, work)
             except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
                 raise SpoolError(f'{self._path}: {error}') from error
@@ -110,7 +115,7 @@ class Spool:
         if self._open is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             if self._owner is None:
-                self._owner = _locked(self._path)
+                self._owner = locked(self._path)
             self._open = open_or_replace(self._path, self._wal_bytes)
         return self._open
 
@@ -202,7 +207,7 @@ class Spool:
 
     def backlog(self) -> Backlog:
         """Return what is in the spool."""
-        return self._run(_backlog)
+        return self._run(read_backlog)
 
     def close(self) -> None:
         """Close the file."""
@@ -226,7 +231,7 @@ class Spool:
         self.close()
 
 
-def _locked(path: Path) -> IO[str]:
+def locked(path: Path) -> IO[str]:
     """Return the lock of the spool at path, held until it is closed. Raises OSError."""
     lock = path.with_name(f'{path.name}.lock').open('w', encoding='ascii')
     try:
@@ -245,7 +250,8 @@ def _transaction(
         return work(database)
 
 
-def _backlog(database: sqlite3.Connection) -> Backlog:
+def read_backlog(database: sqlite3.Connection) -> Backlog:
+    """Return what is in a spool."""
     profiles, batches, refused = (
         database.execute(f'SELECT count(*) FROM {table}').fetchone()[0]  # noqa: S608
         for table in ('profiles', 'batches', 'refused')

@@ -108,7 +108,7 @@ class Uploader:
         self._wake.set()
 
     def _run(self) -> None:
-        pause_s = self._config.upload_interval_s
+        pause_s = 0.0
         while not self._stop.is_set():
             self.upload = replace(self.upload, next_try_s=time.monotonic() + pause_s)
             self._wake.wait(pause_s)
@@ -151,6 +151,8 @@ class Uploader:
 
     def _send_next(self) -> float | None:
         """Send one batch; return None, or how long to wait [s] where there is none to be sent."""
+        if self._send is None:
+            self._send = self._connect()
         batch = self._spool.next_batch(
             self._config.batch_bytes,
             newest_first=self._is_fresh(),
@@ -158,8 +160,6 @@ class Uploader:
         )
         if batch is None:
             return self._config.upload_interval_s
-        if self._send is None:
-            self._send = self._connect()
         wait_s = self._charge(batch)
         if wait_s:
             return min(wait_s, _LONGEST_LOOK_S)

@@ -124,21 +124,21 @@ def _title(profile: Profile, windows: int) -> Text:
         name: getattr(counters, name)
         for name in (
             *('late', 'lost', 'shed', 'duplicate_stamps', 'stamp_regressions', 'zero_stamps'),
-            'foreign_stamps',
+            *('foreign_stamps', 'interruptions'),
         )
     } | dict(counters.decode_errors)
     trouble = ''.join(f', {count} {name}' for name, count in lost.items() if count)
     return Text.assemble(
-        (_printable(source.stream + segment), 'bold'),
-        _printable(f'  {source.message_type} on {source.topic}  robot {source.robot_id}{tags}'),
+        (printable(source.stream + segment), 'bold'),
+        printable(f'  {source.message_type} on {source.topic}  robot {source.robot_id}{tags}'),
         f'\n{windows} window{"s" if windows > 1 else ""}, ',
-        f'{_utc(profile.window_start_ns)} to {_utc(profile.window_end_ns)} UTC; ',
+        f'{utc(profile.window_start_ns)} to {utc(profile.window_end_ns)} UTC; ',
         f'{counters.decoded} of {counters.seen} messages decoded{trouble}; ',
         f'profiling took {counters.cpu_ns / 1e6 / max(counters.seen, 1):.2f} ms a message',
     )
 
 
-def _utc(stamp_ns: int) -> str:
+def utc(stamp_ns: int) -> str:
     """Return date and time, with a fraction only where there is one."""
     seconds, fraction_ns = divmod(stamp_ns, NS_PER_S)
     moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=seconds)
@@ -148,10 +148,10 @@ def _utc(stamp_ns: int) -> str:
 
 def _window(profile: Profile) -> str:
     epoch = f' (epoch {profile.epoch})' if profile.epoch else ''
-    return f'{_utc(profile.window_start_ns)}{epoch}'
+    return f'{utc(profile.window_start_ns)}{epoch}'
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return text from a robot without what would steer a terminal."""
     return ''.join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
@@ -182,7 +182,7 @@ def _numeric_table(first: str, rows: Sequence[tuple[str, NumericFeature]], width
     table = _empty_table(first, 'count', *['missing'] * any_missing, *statistics)
     for name, feature in rows:
         moments = feature.moments
-        cells = [_printable(name), str(moments.count)]
+        cells = [printable(name), str(moments.count)]
         cells += [str(_missing(feature) or '')] * any_missing
         if moments.count:
             quantiles = feature.quantiles((0.05, 0.5, 0.95))
@@ -202,7 +202,7 @@ def _categorical_table(first: str, rows: Sequence[tuple[str, CategoricalFeature]
     table.add_column('most frequent', overflow='ellipsis', no_wrap=True)
     for name, feature in rows:
         top = ', '.join(f'{value} ({count})' for value, count in feature.top(3))
-        table.add_row(_printable(name), str(feature.count), str(feature.distinct), _printable(top))
+        table.add_row(printable(name), str(feature.count), str(feature.distinct), printable(top))
     return table
 
 

@@ -11,7 +11,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from profiler_node.bridge.config import BridgeConfig, SpoolConfig
-from profiler_node.bridge.errors import ConfigurationError
+from profiler_node.bridge.errors import ConfigurationError, SpoolError
 from profiler_node.bridge.health import spool_status, upload_status
 from profiler_node.bridge.intake import Intake
 from profiler_node.bridge.spool import Spool
@@ -126,14 +126,19 @@ class Bridge(ProcessNode):
         if not self._intake.stop(_LAST_PUT_S):
             lost = self._intake.waiting
             self.get_logger().error(f'{lost} profile(s) not kept: {self._intake.error}')
-        if self._uploader.stop(_LAST_UPLOAD_S):
+        if not self._uploader.stop(_LAST_UPLOAD_S):
+            return
+        try:
             backlog = self._spool.backlog()
-            if backlog.profiles or backlog.batches:
-                self.get_logger().warning(
-                    f'{backlog.profiles} profile(s) and {backlog.batches} batch(es) wait for the '
-                    'next start'
-                )
-            self._spool.close()
+        except SpoolError as error:
+            self.get_logger().error(f'what waits is not known: {error}')
+            return
+        if backlog.profiles or backlog.batches:
+            self.get_logger().warning(
+                f'{backlog.profiles} profile(s) and {backlog.batches} batch(es) wait for the next '
+                'start'
+            )
+        self._spool.close()
 
 
 def main() -> int:

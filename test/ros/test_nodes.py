@@ -41,7 +41,7 @@ def stored(folder):
     problems = []
     profiles = list(read_profiles(str(folder), problems.append))
     assert problems == []
-    return profiles
+    return sorted(profiles, key=lambda profile: profile.identity)
 
 
 @pytest.fixture

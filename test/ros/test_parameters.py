@@ -9,7 +9,7 @@ pytest.importorskip('edge_profiler', reason='needs ROS 2 and the package built w
 
 import yaml
 
-from profiler_node.bridge.config import BridgeConfig
+from profiler_node.bridge.config import BridgeConfig, SpoolConfig
 from profiler_node.core.config import SegmentConfig, SketchConfig, StreamConfig, WindowConfig
 from profiler_node.ros.bridge import BridgeNodeConfig
 from profiler_node.ros.profiler import STREAM_DEFAULTS, ProfilerConfig
@@ -23,7 +23,7 @@ DECLARED = {
         'sketch.': SketchConfig,
         'stream.image.': StreamConfig,
     },
-    'bridge': {'': BridgeNodeConfig, 'upload.': BridgeConfig},
+    'bridge': {'': BridgeNodeConfig, 'spool.': SpoolConfig, 'upload.': BridgeConfig},
 }
 
 
@@ -77,9 +77,7 @@ def test_the_shipped_file_is_accepted(run, node, tmp_path):
         ('profiler', "streams:=['a', 'a']", 'parameter streams is'),
         ('profiler', "streams:=['front camera']", "'front camera'"),
         ('profiler', 'state_dir:=/proc/nowhere', '/proc/nowhere'),
-        ('bridge', 'store_url:=ftp://host', "store URL 'ftp://host'"),
         ('bridge', 'upload.batch_bytes:=1', 'parameter upload.batch_bytes is 1, it must be in'),
-        ('bridge', 'state_dir:=/proc/nowhere', '/proc/nowhere'),
     ],
 )
 def test_what_is_wrong_is_named_in_one_line(run, tmp_path, node, parameter, message):
@@ -88,6 +86,22 @@ def test_what_is_wrong_is_named_in_one_line(run, tmp_path, node, parameter, mess
     assert process.wait() == 1
     assert message in process.output
     assert process.output.count('\n') == 1, process.output
+
+
+@pytest.mark.parametrize(
+    ('parameter', 'message'),
+    [
+        ('store_url:=ftp://host', "store URL 'ftp://host'"),
+        ('store_url:=/proc/nowhere', '/proc/nowhere'),
+        ('state_dir:=/proc/nowhere', '/proc/nowhere'),
+    ],
+)
+def test_a_bridge_without_a_store_or_a_disk_goes_on_and_says_so(run, tmp_path, parameter, message):
+    state = [] if 'state_dir' in parameter else ['-p', f'state_dir:={tmp_path}']
+    process = run('bridge', '--ros-args', *state, '-p', parameter)
+    assert process.says(message), process.output
+    assert process.runs_for(0.5), process.output
+    assert process.end() == 0, process.output
 
 
 def test_a_whole_number_is_a_float(run, tmp_path):
