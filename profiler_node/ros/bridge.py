@@ -1,5 +1,6 @@
 """The node `bridge`: profiles in, objects in a store out."""
 
+import socket
 import sys
 from collections.abc import Iterable
 from copy import copy
@@ -19,6 +20,7 @@ from profiler_node.bridge.transport import Send, sender
 from profiler_node.bridge.uploader import Uploader
 from profiler_node.health import Status
 from profiler_node.ros.convert import spool_entry
+from profiler_node.ros.diagnostics import Diagnostics
 from profiler_node.ros.parameters import read_config, reject_unknown
 from profiler_node.ros.process import ProcessNode, run
 from profiler_node.ros.qos import PROFILES_QOS
@@ -81,6 +83,7 @@ class Bridge(ProcessNode):
         qos.depth = _WAITING
         self.create_subscription(ProfileMessage, 'profiles', self._on_profile, qos)
         self._accept_hints()
+        self._diagnostics = Diagnostics(self, socket.gethostname(), self._statuses)
 
     def _accept_hints(self) -> None:
         uploader = self._uploader
