@@ -14,6 +14,11 @@ _RSS_UNIT = 1 if sys.platform == 'darwin' else 1024
 _log = logging.getLogger(__name__)
 
 
+def peak_rss_bytes() -> int:
+    """Return the most memory that the process has held so far [bytes]."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
+
+
 def feed(
     stream: Stream, data: memoryview, receive_ns: int, segment: str = '', lost: int | None = None
 ) -> tuple[list[Profile], int]:
@@ -23,9 +28,9 @@ def feed(
     """
     before_ns = time.thread_time_ns()
     profiles = stream.update(data, receive_ns, segment, lost)
-    peak_rss_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
+    peak = peak_rss_bytes()
     cpu_ns = time.thread_time_ns() - before_ns
-    stream.windows.count_cost(cpu_ns, peak_rss_bytes)
+    stream.windows.count_cost(cpu_ns, peak)
     return profiles, cpu_ns
 
 

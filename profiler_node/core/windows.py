@@ -21,7 +21,7 @@ from profiler_node.core.config import NS_PER_S, SketchConfig, WindowConfig
 from profiler_node.core.counting import WindowCounts
 from profiler_node.core.gaps import StampGaps
 from profiler_node.core.observation import Observation, Tally, Value
-from profiler_node.core.profile import Profile, Source
+from profiler_node.core.profile import Counters, Profile, Source
 from profiler_node.core.rows import Row
 from profiler_node.core.snapshot import Snapshot
 
@@ -220,6 +220,7 @@ class Windows:
         self._epoch, self._next_epoch = epoch, epoch + 1
         self._current = _Timeline(*self._config)
         self._candidate: list[Message] = []
+        self._done = Counters()  # of the windows that were closed
         self._unread = WindowCounts()  # of messages that wait for a window
         self._unread_since_ns = 0
         self._cpu_ns = 0
@@ -238,11 +239,11 @@ class Windows:
                 tally.count_missing(self._current.gaps.missing_before(late.stamp_ns), late.lost)
             self._move_unread(tally)
             self._candidate = []
-        return self._finish(self._current.close(self._current.newest_ns))
+        return self._closed(self._current.close(self._current.newest_ns))
 
     def _start_epoch(self) -> list[Profile]:
         """Close all windows and go on from the candidate's messages."""
-        closed = self._finish(self._current.close())
+        closed = self._closed(self._current.close())
         candidate, self._candidate = self._candidate, []
         last_ns = self._current.last_stamp_ns
         self._begin_epoch()
@@ -307,7 +308,7 @@ class Windows:
         if self._current.is_closed(self._unread_since_ns):
             self._begin_epoch()
         self._move_unread(self._current.window_at(self._unread_since_ns).tally)
-        return self._finish(self._current.close())
+        return self._closed(self._current.close())
 
     def count_cost(self, cpu_ns: int, peak_rss_bytes: int = 0) -> None:
         """Charge CPU time to the newest window, and note the peak memory of the process so far.
@@ -323,7 +324,7 @@ class Windows:
         """Close the windows that are over when nothing has come for silent_ns."""
         closed: list[Profile] = []
         if self._current.newest_ns is not None:
-            closed += self._finish(self._current.close(self._current.newest_ns + silent_ns))
+            closed += self._closed(self._current.close(self._current.newest_ns + silent_ns))
         if self._candidate and not self._current.newest_tally():
             closed += self._start_epoch()
         window, _ = self._config
@@ -334,7 +335,7 @@ class Windows:
         closed: list[Profile] = []
         while self._candidate:
             closed += self._start_epoch()
-        return closed + self._finish(self._current.close()) + self._close_unread()
+        return closed + self._closed(self._current.close()) + self._close_unread()
 
     def snapshot(self) -> Snapshot:
         """Return what another process needs to go on from here; nothing changes.
@@ -370,6 +371,17 @@ class Windows:
         """
         self._next_epoch, self._epoch = self._epoch, snapshot.epoch
         self._current.resume(snapshot)
+
+    def totals(self) -> Counters:
+        """Return the counters of this process so far, over all windows."""
+        tallies = [window.tally for window in self._current.open()]
+        return self._done.merged(*(tally.finish() for tally in (*tallies, self._unread)))
+
+    def _closed(self, windows: Sequence[_Window]) -> list[Profile]:
+        if not windows:
+            return []
+        self._done = self._done.merged(*(window.tally.finish() for window in windows))
+        return self._finish(windows)
 
     def _finish(self, windows: Sequence[_Window]) -> list[Profile]:
         return [window.finish(self._source, self._epoch) for window in windows]

@@ -2,13 +2,13 @@
 
 import importlib
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, qos_check_compatible
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
@@ -68,21 +68,26 @@ class Input:
         self._taking: Taking | None = None
         self._subscription: Subscription | None = None
         self._qos: QoSProfile | None = None
-        self._publishers: set[bytes] = set()
+        self._publisher_ids: set[bytes] = set()
         self._gaps: SequenceGaps | None = None
-        self._complaint = ''
+        self._asked: QoSProfile | None = None  # with what was overridden
+        self._problems: dict[str, str] = {}
+        self.publishers = 0
 
     def match(self) -> None:
         """Subscribe as the publishers offer; again when they have changed."""
         publishers = self._node.get_publishers_info_by_topic(self._topic)
+        self.publishers = len(publishers)
         if not publishers:
+            self._note('others')
+            self._note('qos')
             return
         types = {publisher.topic_type for publisher in publishers}
         taking = self._taking or self._begin_with(types)
         if taking is None:
             return
-        if others := types - {taking.message_type}:
-            self.complain(f'profiling {taking.message_type}, not {", ".join(sorted(others))}')
+        others = ', '.join(sorted(types - {taking.message_type}))
+        self._note('others', others and f'profiling {taking.message_type}, not {others}')
         taken = self._of_our_type(publishers)
         if not taken:
             return
@@ -91,11 +96,12 @@ class Input:
         if taking.resumed:
             qos.durability = DurabilityPolicy.VOLATILE
         ids = _ids(taken)
-        if ids != self._publishers or qos != self._qos:
+        if ids != self._publisher_ids or qos != self._qos:
             # A message does not say which publisher its sequence number is of.
-            self._publishers, self._gaps = ids, SequenceGaps() if len(ids) == 1 else None
+            self._publisher_ids, self._gaps = ids, SequenceGaps() if len(ids) == 1 else None
         if qos != self._qos:
             self._subscribe(taking, qos)
+        self._note('qos', _mismatch(offered, self._asked))
 
     def _begin_with(self, types: Collection[str]) -> Taking | None:
         """Choose one of types; None where there is none to take."""
@@ -105,19 +111,31 @@ class Input:
             self._taking = self._begin(self.resolved, types)
         except ValueError as error:
             self._refused = types
-            self.complain(f'cannot be profiled: {error}')
+            self._note('type', f'cannot be profiled: {error}')
+        else:
+            self._note('type')
         return self._taking
 
-    def complain(self, text: str) -> None:
-        """Log text as a warning about the topic, once."""
-        if text != self._complaint:
-            self._complaint = text
+    @property
+    def problem(self) -> str:
+        """What is wrong with the topic now, '' if all is well."""
+        return '; '.join(filter(None, self._problems.values()))
+
+    @property
+    def fails(self) -> bool:
+        """Whether nothing of the topic can be profiled."""
+        return bool(self._problems.get('type') or self._problems.get('subscription'))
+
+    def _note(self, kind: str, text: str = '') -> None:
+        """Note what is wrong, '' for nothing, and log it when it begins."""
+        if text and text != self._problems.get(kind):
             self._node.get_logger().warning(f'{self.resolved}: {text}')
+        self._problems[kind] = text
 
     def _subscribe(self, taking: Taking, qos: QoSProfile) -> None:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
-        self._subscription, self._qos = None, qos
+        self._subscription, self._qos, self._asked = None, qos, None
         asked = copy(qos)  # rclpy writes the overrides into it
         callback: Callable[..., None] = self._on_message
         if not hasattr(Subscription, 'CallbackType'):  # Humble's callbacks get no message info
@@ -134,8 +152,10 @@ class Input:
         except Exception as error:
             # What rclpy raises for a bad QoS override depends on the policy, and a broken message
             # package has an exception of its own: the other topics are to be profiled all the same.
-            self.complain(f'cannot be subscribed: {error}')
+            self._note('subscription', f'cannot be subscribed: {error}')
             return
+        self._note('subscription')
+        self._asked = asked
         self._node.get_logger().info(
             f'{self.resolved}: subscribed ({asked.reliability.name.lower()}, '
             f'{asked.durability.name.lower()})'
@@ -149,7 +169,7 @@ class Input:
             lost = self._gaps.lost_before(number)
             if lost is None or (lost and self._has_other_publishers()):
                 lost = self._gaps = None
-                self._publishers = set()  # the next look begins anew with those that are there
+                self._publisher_ids = set()  # the next look begins anew with those that are there
         if self._taking is not None:
             waited_ns = 0
             if received_ns := info.get('received_timestamp'):
@@ -160,7 +180,7 @@ class Input:
     def _has_other_publishers(self) -> bool:
         """Whether somebody publishes who did not at the last look."""
         publishers = self._node.get_publishers_info_by_topic(self._topic)
-        return _ids(self._of_our_type(publishers)) != self._publishers
+        return _ids(self._of_our_type(publishers)) != self._publisher_ids
 
     def _of_our_type(self, publishers: list[TopicEndpointInfo]) -> list[TopicEndpointInfo]:
         ours = self._taking.message_type if self._taking else ''
@@ -172,6 +192,15 @@ class Input:
         if clock.ros_time_is_active:
             return int(clock.now().nanoseconds)
         return info.get('received_timestamp') or int(clock.now().nanoseconds)
+
+
+def _mismatch(offered: Sequence[QoSProfile], asked: QoSProfile | None) -> str:
+    """Return what keeps publishers from being heard, '' for nothing: our QoS may be overridden."""
+    for qos in offered if asked is not None else ():
+        verdict, reason = qos_check_compatible(qos, asked)
+        if verdict == QoSCompatibility.ERROR:
+            return f'a publisher is not heard, its QoS is incompatible: {reason.rstrip(";")}'
+    return ''
 
 
 def _ids(publishers: list[TopicEndpointInfo]) -> set[bytes]:

@@ -26,15 +26,19 @@ from profiler_node.core.segments import Segments
 from profiler_node.core.stream import Sensing, Stream, type_to_profile
 from profiler_node.definitions import installed_store
 from profiler_node.feed import change_segment, feed
+from profiler_node.health import Status
 from profiler_node.mappings import all_mappings
+from profiler_node.ros.channel import Channel
 from profiler_node.ros.checkpoint import Checkpoints
 from profiler_node.ros.convert import profile_message
+from profiler_node.ros.diagnostics import Diagnostics
 from profiler_node.ros.images import to_bgr
 from profiler_node.ros.inputs import Arrival, Input, Taking
 from profiler_node.ros.parameters import read_config, reject_unknown
 from profiler_node.ros.process import ProcessNode, run
 from profiler_node.ros.qos import PROFILES_QOS
 from profiler_node.ros.state import first_epoch, state_path
+from profiler_node.ros.vitals import Vitals
 from profiler_node.settings import check_ranges, setting
 from profiler_node.wire.checkpoint import StreamState
 
@@ -108,16 +112,6 @@ class ProfilerConfig:
         return dict(tag.split('=', 1) for tag in self.tags if tag)
 
 
-@dataclass
-class _Channel:
-    """A configured stream, and what it is once its topic has a publisher."""
-
-    name: str
-    config: StreamConfig
-    stream: Stream | None = None
-    last_steady_ns: int = 0
-
-
 class Profiler(ProcessNode):
     """Subscribes what is published, and publishes a profile of each stream and window."""
 
@@ -135,12 +129,13 @@ class Profiler(ProcessNode):
         self._load = LoadShedding(self._config.cpu_budget)
         self._adapted_ns = time.monotonic_ns()
         self._shedding = False
-        self._inputs = [
-            Input(self, channel.config.topic or channel.name, partial(self._begin_stream, channel))
-            for channel in self._channels
-        ]
+        self._inputs = []
         if self._segment.topic:
-            self._inputs.insert(0, Input(self, self._segment.topic, self._begin_segments))
+            self._inputs.append(Input(self, self._segment.topic, self._begin_segments))
+        for channel in self._channels:
+            topic = channel.config.topic or channel.name
+            channel.input = Input(self, topic, partial(self._begin_stream, channel))
+            self._inputs.append(channel.input)
         folder = state_path(self._config.state_dir)
         self._epoch = first_epoch(folder)
         self._checkpoints = Checkpoints(
@@ -151,11 +146,13 @@ class Profiler(ProcessNode):
         self._publisher = self.create_publisher(ProfileMessage, 'profiles', PROFILES_QOS)
         # Steady time, so that neither a clock that is set nor a paused simulation stops it.
         self.create_timer(_LOOK_PERIOD_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._vitals = Vitals()
+        self._diagnostics = Diagnostics(self, self._robot_id, self._statuses)
         self._look()
 
-    def _channel(self, name: str) -> _Channel:
+    def _channel(self, name: str) -> Channel:
         defaults = STREAM_DEFAULTS.get(name)
-        return _Channel(name, read_config(self, StreamConfig, f'stream.{name}', defaults))
+        return Channel(name, read_config(self, StreamConfig, f'stream.{name}', defaults))
 
     def _begin_segments(self, _: str, types: Collection[str]) -> Taking:
         message_type = min(types)
@@ -164,7 +161,7 @@ class Profiler(ProcessNode):
         depth = self._config.queue_depth * _SMALL
         return Taking(message_type, depth, lambda arrival: change_segment(segments, arrival.data))
 
-    def _begin_stream(self, channel: _Channel, topic: str, types: Collection[str]) -> Taking:
+    def _begin_stream(self, channel: Channel, topic: str, types: Collection[str]) -> Taking:
         sensing = Sensing(channel.config, mappings=self._mappings, to_bgr=to_bgr)
         message_type = type_to_profile(types, sensing)
         sensing = replace(sensing, store=installed_store(message_type))
@@ -186,7 +183,7 @@ class Profiler(ProcessNode):
         receive = partial(self._receive, channel, stream)
         return Taking(message_type, depth, receive, resumed=self._resume(channel, stream))
 
-    def _resume(self, channel: _Channel, stream: Stream) -> bool:
+    def _resume(self, channel: Channel, stream: Stream) -> bool:
         """Go on where a killed process was, if what it profiled is the same; else publish that."""
         pending = self._checkpoints.take(channel.name)
         if pending is None:
@@ -198,12 +195,14 @@ class Profiler(ProcessNode):
         channel.last_steady_ns = pending.heard_ns
         return True
 
-    def _receive(self, channel: _Channel, stream: Stream, arrival: Arrival) -> None:
+    def _receive(self, channel: Channel, stream: Stream, arrival: Arrival) -> None:
         receive_ns, lost = arrival.receive_ns, arrival.lost
+        now_ns = time.monotonic_ns()
+        channel.arrived(now_ns)
         if not self._load.admits(channel.name, arrival.waited_ns, lost or 0):
             self._publish(stream.windows.add_shed(receive_ns, lost))
             return
-        channel.last_steady_ns = time.monotonic_ns()
+        channel.last_steady_ns = now_ns
         segment = self._segments.current if self._segments else ''
         profiles, cpu_ns = feed(stream, arrival.data, receive_ns, segment, lost)
         self._load.count_cost(channel.name, cpu_ns)
@@ -246,11 +245,17 @@ class Profiler(ProcessNode):
             text = f'leaving messages out, {why}: {shares} profiled' if shares else 'all profiled'
             self.get_logger().warning(text)
 
-    def _close_silent(self, channel: _Channel) -> None:
+    def _close_silent(self, channel: Channel) -> None:
         """Close windows by the time that has gone by since the last message, as its clock would."""
         if channel.stream is not None and channel.last_steady_ns:
             silent_ns = time.monotonic_ns() - channel.last_steady_ns
             self._publish(channel.stream.windows.close_silent(silent_ns))
+
+    def _statuses(self) -> Iterator[Status]:
+        kept = self._load.kept()
+        yield self._vitals.status(kept, self._checkpoints)
+        for channel in self._channels:
+            yield channel.status(kept.get(channel.name, 1.0), time.monotonic_ns())
 
     def _publish(self, profiles: list[Profile]) -> None:
         for profile in profiles:
