@@ -56,8 +56,12 @@ class ByteBudget:
         return max(self._per_day - self._sent_on(wall_ns), 0) if self._per_day else None
 
     def _sent_on(self, wall_ns: int) -> int:
-        """Return the bytes of the day of wall_ns. A clock that goes back gives nothing back."""
-        return self._day_bytes if wall_ns // _NS_PER_S // _DAY_S <= self._day else 0
+        """Return the bytes of the day of wall_ns.
+
+        A clock that goes back over midnight gives nothing back; one that was days ahead was wrong.
+        """
+        day = wall_ns // _NS_PER_S // _DAY_S
+        return self._day_bytes if day in {self._day, self._day - 1} else 0
 
     def _free_at(self, steady_s: float, wall_ns: int) -> float:
         """Return the steady time from which on the next object may be sent."""
