@@ -7,6 +7,7 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
+from rosbags.typesys.base import TypesysError
 from rosbags.typesys.store import Typestore
 
 from profiler_node.core.config import NS_PER_S, SketchConfig, StreamConfig, WindowConfig
@@ -116,9 +117,10 @@ def _field_reader(message_type: str, store: Typestore, field_type: str, *names: 
 def _digest(source: Source, sensing: Sensing, *configs: WindowConfig | SketchConfig) -> str:
     """Return a digest of all that decides whether two streams' numbers are the same quantities."""
     message_type = source.message_type
-    definition = ''
-    if message_type in sensing.store.fielddefs:
+    try:
         definition = sensing.store.generate_msgdef(message_type)[0]
+    except TypesysError:  # a part of it is missing: its messages cannot be decoded
+        definition = ''
     mapping = sensing.mappings.get(message_type)
     tags = sorted(source.tags.items())
     parts = (replace(source, tags={}), tags, sensing.config, mapping, *configs, definition)
