@@ -22,6 +22,7 @@ from profiler_node.stores import local_path, open_store, plain, shown
 Send = Callable[[str, bytes], None]
 """Write bytes under a key and return when the store has confirmed it. Raises TransportError."""
 
+_MOST_PATIENCE = 32
 _NOTHING = -1
 _NOT_TO_BE_READ = {401, 403, 405, 501}  # by us, who need no more than the right to write
 
@@ -30,8 +31,10 @@ def sender(url: str, timeout_s: float) -> Send:
     """Return the function that writes objects to the store at url. Raises StoreUrlError.
 
     timeout_s: the longest that writing an object to a remote store takes, with all its requests.
+    After each time that it took longer, twice as much is allowed, up to 32 times: a link that is
+    slow gets it through in the end, and one that is dead is noticed soon.
     """
-    store = open_store(url, timeout_s, create=True)
+    store = open_store(url, timeout_s * _MOST_PATIENCE, create=True)
     folder = local_path(url)
     if folder is not None:
         return partial(_write, folder)
@@ -45,20 +48,24 @@ class _Remote:
         self._store = store
         self._url = url
         self._timeout_s = timeout_s
+        self._patience = 1
         self._creates = not isinstance(store, HTTPStore)  # knows put-if-absent
 
     def send(self, key: str, body: bytes) -> None:
         """Write body under key. Raises TransportError."""
         place = f'{self._url}: {key}'
+        timeout_s = self._timeout_s * self._patience
         try:
-            asyncio.run(self._put_in_time(key, body))
+            asyncio.run(self._put_in_time(key, body, timeout_s))
         except asyncio.TimeoutError:
-            raise TransportError(f'{place}: no answer within {self._timeout_s:g} s') from None
+            self._patience = min(2 * self._patience, _MOST_PATIENCE)
+            raise TransportError(f'{place}: no answer within {timeout_s:g} s') from None
         except (BaseError, OSError) as error:
             raise failure(place, error) from None  # its own text may show credentials
+        self._patience = max(self._patience // 2, 1)
 
-    async def _put_in_time(self, key: str, body: bytes) -> None:
-        await asyncio.wait_for(self._put(key, body), self._timeout_s)
+    async def _put_in_time(self, key: str, body: bytes, timeout_s: float) -> None:
+        await asyncio.wait_for(self._put(key, body), timeout_s)
 
     async def _put(self, key: str, body: bytes) -> None:
         if self._creates and await self._create(key, body):

@@ -8,7 +8,7 @@ from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 
 from profiler_node.core.profile import Identity, Profile
-from profiler_node.stores import StoreUrlError, local_path, open_store, plain
+from profiler_node.stores import StoreUrlError, local_path, open_store, plain, shown
 from profiler_node.wire.codec import WireError, decode
 from profiler_node.wire.objects import unpack
 
@@ -57,7 +57,7 @@ def _objects(location: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
             yield str(path), path.read_bytes
             return
         if path is not None and not path.is_dir():
-            raise StoreError(f'{location}: no such file or directory')
+            raise StoreError(f'{shown(location)}: no such file or directory')
         store = open_store(location, _TIMEOUT_S)
         keys = sorted(
             item['path']
@@ -66,7 +66,7 @@ def _objects(location: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
             if item['path'].endswith(_SUFFIX)
         )
     except (BaseError, OSError, StoreUrlError) as error:
-        raise StoreError(f'{location}: {plain(error)}') from error
+        raise StoreError(f'{shown(location)}: {plain(error)}') from error
     for key in keys:
         yield key, partial(_get, store, key)
 

@@ -361,3 +361,19 @@ def test_no_credential_is_in_an_error(faulty, fault, monkeypatch):
         assert f'127.0.0.1:{store.port}' in text or store.upstream
     else:
         assert fault in {Fault.NO_CONDITIONS, Fault.IGNORED_CONDITIONS}
+
+
+def test_a_link_that_is_slow_gets_an_object_through_in_the_end():
+    with FaultyStore() as store:
+        send = sender(store.url, 1.0)
+        store.fault = Fault.SLOW
+        errors = []
+        while len(errors) < 5:
+            try:
+                send('2026-01-01/robot/a.pb.zst', bytes(2_500))
+                break
+            except TransportError as error:
+                errors.append(str(error))
+        assert 1 <= len(errors) <= 3
+        assert all('no answer within' in error for error in errors)
+        assert store.objects == {'2026-01-01/robot/a.pb.zst': bytes(2_500)}
