@@ -74,6 +74,7 @@ class Uploader:
         self._budget: ByteBudget | None = None
         self._up_since_s: float | None = None
         self._flushing = False
+        self._stored: set[str] = set()  # batches that a full disk does not let us forget
         self._suspects: set[str] = set()  # batches that were refused since the last success
         self._refusals: Counter[str] = Counter()  # of batches while others went through
         self._stop = threading.Event()
@@ -160,11 +161,21 @@ class Uploader:
         )
         if batch is None:
             return self._config.upload_interval_s
-        wait_s = self._charge(batch)
-        if wait_s:
-            return min(wait_s, _LONGEST_LOOK_S)
+        if batch.key not in self._stored:
+            wait_s = self._charge(batch)
+            if wait_s:
+                return min(wait_s, _LONGEST_LOOK_S)
+            self._try(self._send, batch)
+            self._stored.add(batch.key)
+        self._spool.confirm(batch)
+        self._stored.discard(batch.key)
+        self._succeeded(batch)
+        return 0.0 if self._stop.is_set() and not self._flushing else None
+
+    def _try(self, send: Send, batch: Batch) -> None:
+        """Send batch. Raises TransportError."""
         try:
-            self._send(batch.key, batch.body)
+            send(batch.key, batch.body)
         except UnreachableError:
             self._refund(batch)
             raise
@@ -172,9 +183,6 @@ class Uploader:
             self._spool.refuse(batch)
             self._suspects.add(batch.key)
             raise
-        self._spool.confirm(batch)
-        self._succeeded(batch)
-        return 0.0 if self._stop.is_set() and not self._flushing else None
 
     def _is_fresh(self) -> bool:
         """Whether the link has only just come back."""

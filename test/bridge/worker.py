@@ -29,7 +29,7 @@ from profiler_node.bridge.uploader import Uploader
 
 MINUTE_NS = 60 * 10**9
 STREAMS = 4
-LEDGER, SENT = 'ledger', 'sent'
+SPOOL, LEDGER, SENT = 'spool', 'ledger', 'sent'
 CLOCK_STEPS_S = (0, 0, -3_600, 86_400, 400 * 86_400, -40 * 365 * 86_400)
 
 
@@ -131,7 +131,7 @@ class WatchedSpool(Spool):
 
     def __init__(self, job: Job, killer: Killer) -> None:
         folder = Path(job.folder)
-        super().__init__(folder / 'spool.sqlite3', SpoolConfig(**job.spool), self._merge)
+        super().__init__(folder / SPOOL / 'spool.sqlite3', SpoolConfig(**job.spool), self._merge)
         self._killer, self._flaw = killer, job.flaw
         self.ledger = Book(folder / LEDGER)
 
