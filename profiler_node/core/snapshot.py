@@ -26,6 +26,12 @@ class Snapshot:
             return True
         return self.newest_ns + silent_ns >= self.open[-1].window_end_ns + lateness_ns
 
+    def closed(self) -> 'Snapshot':
+        """Return where the stream is when its windows have been closed."""
+        ends_ns = (*(profile.window_end_ns for profile in self.open), self.closed_until_ns)
+        until_ns = max((end_ns for end_ns in ends_ns if end_ns is not None), default=None)
+        return replace(self, open=(), closed_until_ns=until_ns)
+
     def interrupted(self) -> list[Profile]:
         """Return the open windows as they are, to be closed without what would have come."""
         return [

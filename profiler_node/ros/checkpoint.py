@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -41,12 +41,12 @@ class Pending:
 
 
 class _Write(threading.Thread):
-    """Writes a checkpoint once; error, size [bytes] and duration_s say how that went."""
+    """Writes a checkpoint once; error ('' for none), size [bytes], duration_s: how that went."""
 
     def __init__(self, path: Path, checkpoint: Checkpoint) -> None:
         super().__init__(daemon=True)
         self._path, self._checkpoint = path, checkpoint
-        self.error: OSError | None = None
+        self.error = 'it was not finished'
         self.size, self.duration_s = 0, 0.0
 
     def run(self) -> None:
@@ -54,8 +54,9 @@ class _Write(threading.Thread):
         data = pack_checkpoint(self._checkpoint)
         try:
             replace_file(self._path, data)
+            self.error = ''
         except OSError as error:
-            self.error = error
+            self.error = str(error)
         self.size, self.duration_s = len(data), time.monotonic() - started_s
 
 
@@ -142,17 +143,14 @@ class Checkpoints:
     def left_over(self, lateness_ns: int | None = None) -> list[Profile]:
         """Return, once, the windows that are over and that nobody went on with; None: all."""
         now_ns = time.monotonic_ns()
-        over = [
-            name
-            for name, pending in self._pending.items()
-            if lateness_ns is None
-            or pending.state.snapshot.is_over(now_ns - pending.heard_ns, lateness_ns)
-        ]
-        return [
-            profile
-            for name in over
-            for profile in self._pending.pop(name).state.snapshot.interrupted()
-        ]
+        profiles = []
+        for name, pending in self._pending.items():
+            snapshot, silent_ns = pending.state.snapshot, now_ns - pending.heard_ns
+            if lateness_ns is None or snapshot.is_over(silent_ns, lateness_ns):
+                profiles += snapshot.interrupted()
+                closed = replace(pending.state, snapshot=snapshot.closed())
+                self._pending[name] = replace(pending, state=closed)
+        return profiles
 
     def published(self, payload: bytes) -> None:
         """Remember what has been published."""
@@ -191,7 +189,7 @@ class Checkpoints:
         if self._write is None or self._write.is_alive():
             return
         write, self._write = self._write, None
-        if write.error is None:
+        if not write.error:
             self.size, self.duration_s = write.size, write.duration_s
             self.written_s = time.monotonic()
             self._recover()

@@ -233,6 +233,18 @@ def test_what_nobody_goes_on_with_is_told_as_it_is():
     assert Snapshot(epoch=0).is_over(0, 0)
 
 
+def test_a_stream_that_comes_back_after_its_windows_were_closed_goes_on_behind_them():
+    windows = make()
+    add(windows, 15.0, 21.0)
+    closed, successor = windows.snapshot().closed(), make(run=1)
+    assert (closed.open, closed.closed_until_ns) == ((), 30 * SECOND)
+    assert closed.closed() == closed
+    successor.resume(closed)
+    profiles = add(successor, 35.0, 22.0, 23.0, 24.0) + successor.close()
+    assert spans(profiles) == [(0, 30.0, 1), (EPOCHS_PER_RUN, 20.0, 3)]
+    assert interruptions(profiles) == [1, 0]
+
+
 def test_rows_that_are_kept_back_stay_so(serialized):
     message_type = 'geometry_msgs/msg/TwistStamped'
     leaves = FieldsExtractor(message_type, STORE).leaves

@@ -14,6 +14,7 @@ from std_msgs.msg import Float64, String
 from profiler_node.core.config import SketchConfig, WindowConfig
 from profiler_node.core.profile import Source
 from profiler_node.core.windows import Message, Windows
+from profiler_node.fleet.store import read_profiles
 from profiler_node.ros.checkpoint import Checkpoints
 from profiler_node.ros.qos import PROFILES_QOS
 from profiler_node.wire.checkpoint import (
@@ -191,6 +192,48 @@ def test_a_latched_message_is_not_counted_again(profiling, observer):
     assert [p.counters.seen for p in profiling.profiles()] == [2]
 
 
+def test_both_nodes_are_killed_and_the_store_has_each_message_once(
+    run, profiling, observer, publisher, tmp_path
+):
+    def start_both():
+        bridge = run('bridge', '--ros-args', '-p', f'state_dir:={tmp_path}/state')
+        return profiling.start('window.length_s:=2.0'), bridge
+
+    sent = 0
+
+    def send_until_closed(windows):
+        nonlocal sent
+        before = len(profiling.received)
+
+        def are_closed():
+            nonlocal sent
+            profiling.publish(publisher, float(sent))
+            sent += 1
+            observer.until(lambda: False, 0.1)
+            return len(profiling.received) >= before + windows
+
+        assert observer.until(are_closed, 30.0)
+
+    profiler, bridge = start_both()
+    send_until_closed(2)
+    assert observer.until(profiling.in_checkpoint)
+    kept = profiling.in_checkpoint()
+    profiling.kill(profiler, publisher)
+    bridge.end(signal.SIGKILL)
+    profiler, bridge = start_both()
+    send_until_closed(3)
+    bridge.signal(signal.SIGINT)
+    assert profiler.end() == 0, profiler.output
+    assert bridge.wait() == 0, bridge.output
+    stored = list(read_profiles(str(tmp_path / 'state' / 'bridge' / 'store'), pytest.fail))
+    assert len({profile.identity for profile in stored}) == len(stored)
+    interrupted = [p.counters.seen for p in stored if p.counters.interruptions]
+    assert interrupted
+    assert sum(interrupted) >= kept
+    lost = sent - sum(profile.counters.seen for profile in stored)
+    assert 0 <= lost <= 30, 'about a second of 10 Hz'
+
+
 def test_a_damaged_file_is_set_aside(profiling, observer, publisher):
     profiling.path.parent.mkdir(parents=True)
     profiling.path.write_bytes(b'edge_profiler checkpoint \x01' + bytes(100))
@@ -267,6 +310,7 @@ def test_a_window_that_is_over_is_left_over_and_one_that_is_not_waits(path):
     (left,) = checkpoints.left_over(LATENESS_NS)
     assert (left.source.stream, left.counters.interruptions) == ('number', 1)
     assert checkpoints.left_over(LATENESS_NS) == []
+    assert checkpoints.take('number').state.snapshot.closed_until_ns == 110 * SECOND
     assert checkpoints.take('other') is not None
     assert checkpoints.take('other') is checkpoints.take('number') is None
 
