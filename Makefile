@@ -7,10 +7,11 @@ BAG ?=
 JSON ?=
 N ?= 200000
 SEED ?= 1
+KILLS ?= 1000
 PEER := build/bench/whylogs
 IN_ENV := . tools/env.bash &&
 
-.PHONY: help setup demo test fuzz lint format bench bench-memory bench-accuracy bench-live clean
+.PHONY: help setup demo test fuzz lint format bench bench-memory bench-accuracy bench-live soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -44,6 +45,9 @@ bench-accuracy: setup ## compare profiles with samples of real recordings (in ED
 
 bench-live: setup ## play 10 GB/min over DDS into the profiler, and measure what it takes
 	@$(IN_ENV) python bench/live/run.py $(if $(JSON),--json "$(JSON)")
+
+soak: setup ## kill the bridge KILLS times, after outages of 36 hours and 30 days: nothing may be lost
+	@$(IN_ENV) for run in wire outage cap "kills --kills $(KILLS)"; do python bench/soak.py $$run; done
 
 # whylogs needs an older NumPy and pandas, which go before those of the environment.
 $(PEER): tools/requirements/bench.txt
