@@ -26,9 +26,11 @@ from profiler_node.wire.checkpoint import (
 )
 from profiler_node.wire.codec import WireError, decode
 
+LOOK_PERIOD_S = 1.0
+"""Between two questions whether to write."""
+
 _KEPT_S = 30.0  # a published profile
 _MOST_KEPT, _MOST_KEPT_BYTES = 1_000, 16 * 2**20
-_LOOK_PERIOD_S = 1.0  # between two questions whether to write
 _LAST_WRITE_S = 0.5
 
 
@@ -163,7 +165,7 @@ class Checkpoints:
         self._finish_write()
         if self._lock is None or self._write is not None:
             return False
-        at_next_look_s = time.monotonic() + _LOOK_PERIOD_S
+        at_next_look_s = time.monotonic() + LOOK_PERIOD_S
         overdue = at_next_look_s > self._begun_s + self._interval_s
         return self._published or (overdue and handled != self._handled)
 

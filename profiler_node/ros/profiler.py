@@ -29,7 +29,7 @@ from profiler_node.feed import change_segment, feed
 from profiler_node.health import Status
 from profiler_node.mappings import all_mappings
 from profiler_node.ros.channel import Channel
-from profiler_node.ros.checkpoint import Checkpoints
+from profiler_node.ros.checkpoint import LOOK_PERIOD_S, Checkpoints
 from profiler_node.ros.convert import profile_message
 from profiler_node.ros.diagnostics import Diagnostics
 from profiler_node.ros.images import to_bgr
@@ -42,7 +42,6 @@ from profiler_node.ros.vitals import Vitals
 from profiler_node.settings import check_ranges, setting
 from profiler_node.wire.checkpoint import StreamState
 
-_LOOK_PERIOD_S = 1.0  # between two looks for publishers and for silent streams
 # How long the last profiles may take to be acknowledged: Fast DDS asks for that every 3 s.
 _ACKNOWLEDGE_S = 3.5
 
@@ -145,7 +144,7 @@ class Profiler(ProcessNode):
         )
         self._publisher = self.create_publisher(ProfileMessage, 'profiles', PROFILES_QOS)
         # Steady time, so that neither a clock that is set nor a paused simulation stops it.
-        self.create_timer(_LOOK_PERIOD_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_timer(LOOK_PERIOD_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._vitals = Vitals()
         self._diagnostics = Diagnostics(self, self._robot_id, self._statuses)
         self._look()

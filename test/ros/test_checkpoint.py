@@ -97,6 +97,8 @@ def test_a_killed_profiler_goes_on_in_the_same_window(profiling, observer, publi
     profiling.publish(publisher, *map(float, range(50)))
     assert observer.until(lambda: profiling.in_checkpoint() == 50)
     profiling.kill(profiler, publisher)
+    for _ in range(5):
+        publisher.publish(Float64(data=-1.0))  # nobody is there to hear it
     profiler = profiling.start(LONG)
     profiling.publish(publisher, *map(float, range(100, 120)))
     assert observer.until(lambda: profiling.in_checkpoint() == 70)
@@ -104,7 +106,8 @@ def test_a_killed_profiler_goes_on_in_the_same_window(profiling, observer, publi
     assert observer.until(lambda: profiling.received)
     (profile,) = profiling.profiles()
     assert profile.epoch == 0
-    assert (profile.counters.seen, profile.counters.decoded) == (70, 70)
+    counters = profile.counters
+    assert (counters.seen, counters.decoded, counters.lost) == (70, 70, 0)
     assert profile.counters.interruptions == profiling.received[0].interruptions == 1
     moments = profile.features['field/data'].moments
     assert (moments.count, moments.min, moments.max) == (70, 0.0, 119.0)
