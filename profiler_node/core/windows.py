@@ -102,7 +102,12 @@ class _Window:
             counters=self.tally.finish(),
             features=MappingProxyType(dict(sorted(features.items()))),
         )
-        return profile if self._before is None else self._before.merged(profile)
+        if self._before is None:
+            return profile
+        # Another release may have made a feature of another kind.
+        features, before = profile.features, self._before.features
+        same = [n for n in before if n not in features or features[n].kind == before[n].kind]
+        return self._before.with_features(same).merged(profile)
 
 
 class _Timeline:

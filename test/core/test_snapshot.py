@@ -274,6 +274,18 @@ def digest(source=SOURCE, window=CONFIG[0], **sensing):
     return Stream(source, window, CONFIG[1], Sensing(**sensing)).digest
 
 
+def test_a_feature_of_another_kind_in_a_later_release_takes_the_place_of_the_former():
+    former = make()
+    add(former, 1.0)
+    former.add(Message(2 * SECOND, {'test/other': 'text'}))
+    later = resumed(former)
+    later.add(Message(3 * SECOND, {'test/other': 5.0}))
+    (profile,) = later.close()
+    assert profile.features['test/other'].moments.count == 1
+    assert profile.features['test/value'].moments.count == 1
+    assert profile.counters.seen == 3
+
+
 def test_the_digest_tells_streams_apart_whose_numbers_must_not_be_merged():
     twist = replace(SOURCE, message_type='geometry_msgs/msg/Twist')
     theirs = store_of({'geometry_msgs/msg/Twist': 'float64 linear\nfloat64 angular'})
