@@ -1,26 +1,214 @@
 """A recording in, profiles out: the same streams as on the robot."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
-from rosbags.interfaces import Connection, MessageDefinitionFormat
-from rosbags.rosbag2 import Reader
+from rosbags.serde import SerdeError
 from rosbags.typesys.store import Typestore
 
-from profiler_node.core.config import SegmentConfig, SketchConfig, StreamConfig, WindowConfig
-from profiler_node.core.decode import NO_TYPES, UnknownTypeError, store_of
+from profiler_node.core.config import (
+    NS_PER_S,
+    SegmentConfig,
+    SketchConfig,
+    StreamConfig,
+    WindowConfig,
+)
+from profiler_node.core.decode import (
+    NO_TYPES,
+    STORE,
+    UnknownTypeError,
+    store_of,
+    store_with,
+    types_in,
+)
 from profiler_node.core.profile import Profile, Source
 from profiler_node.core.segments import Segments
 from profiler_node.core.stream import Sensing, Stream, type_to_profile
 from profiler_node.definitions import installed_store
 from profiler_node.feed import change_segment, feed
 from profiler_node.mappings import all_mappings
+from profiler_node.recordings.message import Message, Span, Topic
+from profiler_node.recordings.recording import Recording
 
 _IDL_FILE = '=' * 80 + '\nIDL: '
+_HEADER = 'std_msgs/msg/Header'
+_TIMES = ('builtin_interfaces/msg/Time', 'builtin_interfaces/msg/Duration')
+_READABLE = {'cdr', 'ros1'}
+_EPOCHS = 2**32
+_MALFORMED = memoryview(b'')
+_TOLD_EVERY = 16  # messages
 
 _log = logging.getLogger(__name__)
+
+
+class Moment(NamedTuple):
+    """A receive time [ns]: since 1970, or since the first message of the recording."""
+
+    ns: int
+    relative: bool = False
+
+    def after(self, first_ns: int) -> int:
+        """Return the time since 1970; first_ns: the time of the first message."""
+        return self.ns + first_ns if self.relative else self.ns
+
+
+class Channel(NamedTuple):
+    """A stream by its name, its topic, and how that is to be read."""
+
+    name: str
+    topic: str
+    config: StreamConfig = StreamConfig()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How recordings are to be profiled; the fields are as the node's parameters.
+
+    channels: the streams; None: each topic, named after it without the first slash. optional:
+    whether topics that are not in the recording are left out, else that is an error. start, end:
+    which messages, by receive time, without end itself. epoch: the first one; None: the second in
+    which the recording begins, so that of two that share a window both are kept.
+    """
+
+    robot_id: str = ''
+    tags: Mapping[str, str] = field(default_factory=dict)
+    channels: tuple[Channel, ...] | None = None
+    optional: bool = False
+    window: WindowConfig = field(default_factory=WindowConfig)
+    sketch: SketchConfig = field(default_factory=SketchConfig)
+    segment: SegmentConfig = field(default_factory=SegmentConfig)
+    detections_file: str = ''
+    start: Moment | None = None
+    end: Moment | None = None
+    epoch: int | None = 0
+
+
+@dataclass
+class StreamCount:
+    """What became of one stream; times and sizes in ns and bytes."""
+
+    name: str
+    topic: str
+    message_type: str
+    messages: int = 0
+    size_bytes: int = 0
+    cpu_ns: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+    decoded: int = 0
+    windows: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+
+
+class _Feed:
+    """Takes the messages of one topic and type into their stream."""
+
+    def __init__(self, channel: Channel, topic: Topic, plan: Plan, sensing: Sensing, epoch: int):
+        store = _store_of(topic)
+        source = Source(
+            *(plan.robot_id, channel.name, topic.name, topic.message_type),
+            tags=MappingProxyType(dict(plan.tags)),
+        )
+        self.stream = Stream(source, plan.window, plan.sketch, replace(sensing, store=store), epoch)
+        self.count = StreamCount(channel.name, topic.name, topic.message_type)
+        self._convert = _conversion(topic, store)
+        if self.stream.problem:
+            _log.warning('%s: %s', topic.name, self.stream.problem)
+
+    def add(self, message: Message, segment: str) -> list[Profile]:
+        """Add a message, and return the profiles that it closed."""
+        count = self.count
+        _, log_ns, data = message
+        count.first_ns = count.first_ns or log_ns
+        count.last_ns = log_ns
+        count.messages += 1
+        count.size_bytes += len(data)
+        if self._convert is not None:
+            data = self._convert(data)
+        profiles, cpu_ns = feed(self.stream, data, log_ns, segment)
+        count.cpu_ns += cpu_ns
+        return self.counted(profiles) if profiles else profiles
+
+    def counted(self, profiles: list[Profile]) -> list[Profile]:
+        """Return profiles, after taking into account what they say."""
+        for profile in profiles:
+            self.count.windows += 1
+            self.count.decoded += profile.counters.decoded
+            self.count.errors.update(profile.counters.decode_errors)
+            self.count.errors.update({'late': profile.counters.late})
+        return profiles
+
+
+class Pass:
+    """One pass over a recording, as plan says. counts: of each stream, by name.
+
+    Raises RecordingError, and ValueError for a topic that is not there, or has no such field.
+    """
+
+    def __init__(self, recording: Recording, plan: Plan) -> None:
+        self._recording = recording
+        by_name = _by_name(recording.topics())
+        first_ns = next((message.log_ns for message in recording.messages()), 0)
+        self._span = Span(
+            plan.start.after(first_ns) if plan.start else Span().start_ns,
+            plan.end.after(first_ns) if plan.end else Span().end_ns,
+        )
+        epoch = first_ns // NS_PER_S % _EPOCHS if plan.epoch is None else plan.epoch
+        sensing = Sensing(mappings=all_mappings(plan.detections_file))
+        self._feeds: dict[tuple[str, str], list[_Feed]] = {}
+        for channel in _channels(plan, by_name):
+            own = replace(sensing, config=channel.config)
+            topic = _chosen(by_name[channel.topic], own)
+            made = _Feed(channel, topic, plan, own, epoch)
+            self._feeds.setdefault((topic.name, topic.message_type), []).append(made)
+        self._segment_at = self._segments(plan.segment, by_name)
+
+    @property
+    def counts(self) -> list[StreamCount]:
+        """What became of each stream so far."""
+        return [feed.count for feeds in self._feeds.values() for feed in feeds]
+
+    def profiles(self, tell: Callable[[], object] | None = None) -> Iterator[Profile]:
+        """Yield the profiles as their windows close; tell: is called every now and then."""
+        segment_at, feeds = self._segment_at, self._feeds
+        wanted = {name for name, _ in feeds}
+        messages = self._recording.messages(wanted, self._span)
+        for index, message in enumerate(messages):
+            if tell and index % _TOLD_EVERY == 0:
+                tell()
+            topic = message.topic
+            for each in feeds.get((topic.name, topic.message_type), ()):
+                segment = segment_at(message.log_ns) if segment_at else ''
+                yield from each.add(message, segment)
+        for same in feeds.values():
+            for each in same:
+                yield from each.counted(each.stream.windows.close())
+
+    def _segments(
+        self, config: SegmentConfig, by_name: Mapping[str, Mapping[str, Topic]]
+    ) -> Callable[[int], str] | None:
+        """Return what tells the segment at a receive time: its topic is read before all others."""
+        if not config.topic:
+            return None
+        topic = by_name[config.topic][min(by_name[config.topic])]
+        store = _store_of(topic)
+        segments = Segments(topic.message_type, store, config)
+        convert = _conversion(topic, store)
+        changes = [(0, '')]
+        for message in self._recording.messages({topic.name}):
+            if message.topic.message_type == topic.message_type:
+                change_segment(segments, convert(message.data) if convert else message.data)
+                if segments.current != changes[-1][1]:
+                    changes.append((message.log_ns, segments.current))
+        changes.sort(key=lambda change: change[0])
+        times = [log_ns for log_ns, _ in changes]
+        return lambda log_ns: changes[bisect_right(times, log_ns) - 1][1]
 
 
 def profile_bag(  # noqa: PLR0913 (what the parameters of the node say)
@@ -33,90 +221,113 @@ def profile_bag(  # noqa: PLR0913 (what the parameters of the node say)
     streams: Mapping[str, StreamConfig] | None = None,
     detections_file: str = '',
 ) -> Iterator[Profile]:
-    """Yield the profiles of a ROS 2 recording as their windows close.
+    """Yield the profiles of a recording of ROS 1 or 2 as their windows close.
 
-    path: an MCAP or sqlite3 file, or the folder of a bag. topics: which ones, default all. streams:
-    how to read a topic, by its name; the other arguments are as the node's parameters. A stream is
-    named after its topic, without the first slash. Messages of a type without a definition, here or
-    in the recording, are counted in profiles without features. Raises ValueError for a topic that
-    is not there, or has no such field, and ReaderError or FileNotFoundError where path is no ROS 2
-    recording.
+    path: an MCAP, sqlite3 or ROS 1 file, or the folder of a bag. topics: which ones, default all.
+    streams: how to read a topic, by its name; the other arguments are as the node's parameters. A
+    stream is named after its topic, without the first slash. Messages of a type without a
+    definition, here or in the recording, are counted in profiles without features. Raises
+    ValueError for a topic that is not there, or has no such field, and RecordingError where nothing
+    can be read. What is damaged is logged.
     """
-    configs, segment = streams or {}, segment or SegmentConfig()
-    sensing = Sensing(mappings=all_mappings(detections_file))
-    with Reader(path) as reader:
-        connections = _by_topic(reader)
-        wanted = {*topics, *configs, segment.topic} - {''}
-        if missing := wanted - connections.keys():
+    configs = streams or {}
+    with Recording(path) as recording:
+        known = _by_name(recording.topics())
+        if missing := configs.keys() - known.keys():
             raise ValueError(f'{path} has no topic {", ".join(sorted(missing))}')
-        made = {}
-        for topic in sorted(set(topics) or connections):
-            topic_sensing = replace(sensing, config=configs.get(topic, StreamConfig()))
-            connection = _chosen(connections[topic], topic_sensing)
-            made[topic] = Stream(
-                Source('', topic.lstrip('/'), topic, connection.msgtype),
-                window or WindowConfig(),
-                sketch or SketchConfig(),
-                replace(topic_sensing, store=_store_of(connection)),
-            )
-            if made[topic].problem:
-                _log.warning('%s: %s', topic, made[topic].problem)
-        segments, splitting = None, ('', '')
-        if segment.topic:
-            splitting = segment.topic, min(connections[segment.topic])
-            store = _store_of(connections[segment.topic][splitting[1]])
-            segments = Segments(splitting[1], store, segment)
-        read = [c for c in reader.connections if c.topic in {*made, segment.topic}]
-        # The reader would take no connections for all of them.
-        for connection, log_ns, data in reader.messages(read) if read else ():
-            if segments and (connection.topic, connection.msgtype) == splitting:
-                change_segment(segments, memoryview(data))
-            stream = made.get(connection.topic)
-            if stream and connection.msgtype == stream.source.message_type:
-                current = segments.current if segments else ''
-                profiles, _ = feed(stream, memoryview(data), log_ns, current)
-                yield from profiles
-        for stream in made.values():
-            yield from stream.windows.close()
+        plan = Plan(
+            channels=tuple(
+                Channel(topic.lstrip('/'), topic, configs.get(topic, StreamConfig()))
+                for topic in sorted(set(topics) or known)
+            ),
+            window=window or WindowConfig(),
+            sketch=sketch or SketchConfig(),
+            segment=segment or SegmentConfig(),
+            detections_file=detections_file,
+        )
+        yield from Pass(recording, plan).profiles()
+        for problem in recording.problems:
+            _log.warning('%s: %s', path, problem)
 
 
-def _by_topic(reader: Reader) -> dict[str, dict[str, Connection]]:
-    """Return a connection for each topic and message type."""
-    connections: dict[str, dict[str, Connection]] = {}
-    for connection in reader.connections:
-        connections.setdefault(connection.topic, {})[connection.msgtype] = connection
-    return connections
+def _by_name(topics: Collection[Topic]) -> dict[str, dict[str, Topic]]:
+    """Return topics by name and message type."""
+    by_name: dict[str, dict[str, Topic]] = {}
+    for topic in topics:
+        by_name.setdefault(topic.name, {}).setdefault(topic.message_type, topic)
+    return by_name
 
 
-def _chosen(connections: Mapping[str, Connection], sensing: Sensing) -> Connection:
-    """Return the connection of a topic that is to be profiled; connections: by message type."""
-    chosen = connections[type_to_profile(connections, sensing)]
-    if others := connections.keys() - {chosen.msgtype}:
+def _channels(plan: Plan, known: Collection[str]) -> Sequence[Channel]:
+    """Return the streams whose topics are known. Raises ValueError where that is an error."""
+    channels = plan.channels
+    if channels is None:
+        channels = tuple(Channel(name.lstrip('/'), name) for name in sorted(known))
+    missing = {channel.topic for channel in channels} - set(known)
+    if plan.optional and len(missing) < len(channels):
+        channels = tuple(channel for channel in channels if channel.topic not in missing)
+        missing = set()
+    if missing := missing | ({plan.segment.topic} - {''} - set(known)):
+        raise ValueError(f'the recording has no topic {", ".join(sorted(missing))}')
+    return channels
+
+
+def _chosen(topics: Mapping[str, Topic], sensing: Sensing) -> Topic:
+    """Return the one of the types of a topic that is to be profiled."""
+    chosen = topics[type_to_profile(topics, sensing)]
+    if others := topics.keys() - {chosen.message_type}:
         text = '%s: profiling %s, not %s'
-        _log.warning(text, chosen.topic, chosen.msgtype, ', '.join(sorted(others)))
+        _log.warning(text, chosen.name, chosen.message_type, ', '.join(sorted(others)))
     return chosen
 
 
-def _store_of(connection: Connection) -> Typestore:
+def _conversion(topic: Topic, store: Typestore) -> Callable[[memoryview], memoryview] | None:
+    """Return what makes CDR of the messages, None where they are that, or cannot be read."""
+    if topic.encoding != 'ros1' or store is NO_TYPES:
+        return None
+
+    def convert(data: memoryview) -> memoryview:
+        try:
+            return store.ros1_to_cdr(data, topic.message_type)
+        except (SerdeError, AssertionError):
+            return _MALFORMED
+
+    return convert
+
+
+def _store_of(topic: Topic) -> Typestore:
     """Return the definitions that came with the messages, or else those that are installed."""
     try:
-        return _recorded_store(connection)
+        return _recorded_store(topic)
     except UnknownTypeError as error:
         problem = error
     try:
-        return installed_store(connection.msgtype)
+        if topic.encoding == 'cdr':
+            return installed_store(topic.message_type)
     except UnknownTypeError:
-        _log.warning('%s: %s', connection.topic, problem)
-        return NO_TYPES
+        pass
+    _log.warning('%s: %s', topic.name, problem)
+    return NO_TYPES
 
 
-def _recorded_store(connection: Connection) -> Typestore:
+def _recorded_store(topic: Topic) -> Typestore:
     """Return the definitions that came with the messages. Raises UnknownTypeError."""
-    definition = connection.msgdef
-    if definition.format == MessageDefinitionFormat.MSG:
-        return store_of({connection.msgtype: definition.data})
-    if definition.format == MessageDefinitionFormat.IDL:
-        first, *files = definition.data.split(_IDL_FILE)
-        texts = [file.partition('\n')[2] for file in files]  # after the line that names the type
-        return store_of({}, [first, *texts] if first else texts)
-    raise UnknownTypeError(f'the recording has no definition of {connection.msgtype}')
+    if topic.encoding not in _READABLE or not topic.language:
+        raise UnknownTypeError(f'the recording has no definition of {topic.message_type}')
+    if topic.encoding == 'ros1':
+        return _ros1_store(topic)
+    if topic.language == 'msg':
+        return store_of({topic.message_type: topic.definition})
+    first, *files = topic.definition.split(_IDL_FILE)
+    texts = [file.partition('\n')[2] for file in files]  # after the line that names the type
+    return store_of({}, [first, *texts] if first else texts)
+
+
+def _ros1_store(topic: Topic) -> Typestore:
+    """Return the definitions of ROS 1 as they are once the messages are converted to CDR."""
+    types = {name: STORE.fielddefs[name] for name in _TIMES}
+    types |= types_in(topic.message_type, topic.definition)
+    if _HEADER in types:
+        constants, fields = types[_HEADER]
+        types[_HEADER] = constants, [each for each in fields if each[0] != 'seq']
+    return store_with(types)

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from profiler_node import bag_command
 from profiler_node.bridge.errors import BridgeError
 from profiler_node.bridge.examine import contents, problems, repair
 from profiler_node.core.config import NS_PER_S
@@ -45,6 +46,11 @@ def show(arguments: argparse.Namespace) -> int:
         chosen = [arguments.location, arguments.stream, arguments.feature]
         print(f'edge-profiler: no profiles in {" ".join(filter(None, chosen))}', file=sys.stderr)
     return 1 if problems or not profiles else 0
+
+
+def bag(arguments: argparse.Namespace) -> int:
+    """Profile recordings, of ROS 2 and ROS 1."""
+    return bag_command.run(arguments, _console())
 
 
 def spool_inspect(arguments: argparse.Namespace) -> int:
@@ -103,6 +109,9 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument('--feature', default='', help='this feature alone, window by window')
     verb.add_argument('--json', action='store_true', help='print JSON, one entry per profile')
     verb.set_defaults(run=show)
+    verb = verbs.add_parser('bag', help=bag.__doc__)
+    bag_command.add_arguments(verb)
+    verb.set_defaults(run=bag)
     verb = verbs.add_parser('spool', help='Look at what waits on a robot, check it, repair it.')
     actions = verb.add_subparsers(metavar='ACTION', required=True)
     for name, run in (
@@ -124,6 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (StoreError, ProfileError, SketchError, BridgeError) as error:
         print(f'edge-profiler: {error}', file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:
         # The reader went away (| head): stop quietly, and give the flush at exit somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

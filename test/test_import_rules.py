@@ -18,8 +18,16 @@ LAYERS = {
     'feed': {'core'},
     'mappings': {'core'},
     'definitions': {'core'},
-    'bags': {'core', 'feed', 'mappings', 'definitions'},
-    'cli': {'core', 'wire', 'fleet', 'bridge', 'bags'},
+    'recordings': set(),
+    'profiler_config': {'core', 'settings'},
+    'bags': {'core', 'feed', 'mappings', 'definitions', 'recordings'},
+    'settings_file': {'core', 'bags', 'profiler_config'},
+    'offline': {'wire', 'bridge', 'bags', 'recordings'},
+    'bag_command': {
+        *('stores', 'core', 'fleet', 'mappings', 'profiler_config'),
+        *('bags', 'offline', 'settings_file'),
+    },
+    'cli': {'core', 'wire', 'fleet', 'bridge', 'bag_command'},
     'ros': {
         'stores',
         *('settings', 'health', 'core', 'wire', 'bridge', 'feed', 'mappings', 'definitions'),
@@ -30,8 +38,11 @@ OWNERS = {
     'rclpy': {'ros/'},
     'google': {'wire/codec.py'},
     'sqlite3': {
-        f'bridge/{name}.py'
-        for name in ('database', 'examine', 'outgoing', 'room', 'spool', 'tables')
+        'recordings/sqlite.py',
+        *(
+            f'bridge/{name}.py'
+            for name in ('database', 'examine', 'outgoing', 'room', 'spool', 'tables')
+        ),
     },
     'obstore': {'stores.py', 'bridge/transport.py', 'fleet/store.py'},
     'datasketches': {'core/sketches.py'},
@@ -39,9 +50,10 @@ OWNERS = {
         *('core/decode.py', 'core/paths.py', 'core/rows.py', 'core/segments.py', 'core/stream.py'),
         *('core/extract/', 'definitions.py', 'bags.py'),
     },
-    'yaml': {'mappings.py'},
+    'yaml': {'mappings.py', 'settings_file.py', 'recordings/recording.py'},
+    'lz4': {'recordings/compression.py'},
     'cv_bridge': {'ros/'},
-    'rich': {'fleet/show.py', 'cli.py'},
+    'rich': {'fleet/show.py', 'cli.py', 'bag_command.py'},
     **{name: {'ros/'} for name in ('edge_profiler', 'rcl_interfaces', 'std_srvs')},
     **{f'{name}_msgs': {'ros/'} for name in ('diagnostic', 'sensor', 'std')},
 }

@@ -1,0 +1,204 @@
+"""Recordings to profiles in a store: each in a process of its own, as many at once as wanted."""
+
+import logging
+import multiprocessing
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import cv2
+
+from profiler_node.bags import Pass, Plan, StreamCount
+from profiler_node.bridge.batch import object_key, pack
+from profiler_node.bridge.config import BridgeConfig
+from profiler_node.bridge.errors import ConfigurationError, RefusedError, TransportError
+from profiler_node.bridge.transport import Send, sender
+from profiler_node.recordings.message import RecordingError
+from profiler_node.recordings.recording import Recording
+from profiler_node.wire.codec import encode
+
+_REPORT_S = 0.1
+_PAUSES_S = (1.0, 2.0, 4.0, 8.0)  # between tries to write an object
+_UPLOAD = BridgeConfig()
+
+Report = Callable[[int, int, int], None]
+"""Takes the number of a recording, and how many bytes and messages of it have been read."""
+
+_reports: Any = None  # the queue of a process that works for another
+
+
+@dataclass
+class Outcome:
+    """What became of a recording.
+
+    error: why nothing of it could be used. problems: what is damaged. warnings: what was logged.
+    """
+
+    path: Path
+    counts: list[StreamCount] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    error: str = ''
+    seconds: float = 0.0
+    objects: int = 0
+
+    @property
+    def messages(self) -> int:
+        """How many messages were profiled."""
+        return sum(count.messages for count in self.counts)
+
+    @property
+    def last_ns(self) -> int:
+        """When the last message was received, 0 without one."""
+        return max((count.last_ns for count in self.counts), default=0)
+
+
+class _Objects:
+    """Writes profiles to a store, as many to an object as the bridge would."""
+
+    def __init__(self, robot_id: str, send: Send) -> None:
+        self._robot_id, self._send = robot_id, send
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self.written = 0
+
+    def add(self, payload: bytes) -> None:
+        """Take a serialized profile. Raises TransportError."""
+        if self._waiting and self._waiting_bytes + len(payload) > _UPLOAD.batch_bytes:
+            self.flush()
+        self._waiting.append(payload)
+        self._waiting_bytes += len(payload)
+
+    def flush(self) -> None:
+        """Write what waits. Raises TransportError."""
+        if not self._waiting:
+            return
+        key, body = object_key(self._robot_id, time.time_ns()), pack(self._waiting)
+        for pause_s in (*_PAUSES_S, None):
+            try:
+                self._send(key, body)
+                break
+            except (ConfigurationError, RefusedError):
+                raise
+            except TransportError:
+                if pause_s is None:
+                    raise
+                time.sleep(pause_s)
+        self.written += 1
+        self._waiting, self._waiting_bytes = [], 0
+
+
+class _Warnings(logging.Handler):
+    """Keeps what is logged, to be said when it does not disturb."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: dict[str, None] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts[record.getMessage()] = None
+
+
+def profile_one(number: int, path: Path, plan: Plan, store: str, report: Report) -> Outcome:
+    """Profile a recording into the store at a URL, '' for none. What goes wrong is in the outcome.
+
+    number: for report.
+    """
+    outcome = Outcome(path)
+    warnings = _Warnings()
+    logger = logging.getLogger('profiler_node')
+    logger.addHandler(warnings)
+    start = time.perf_counter()
+    try:
+        with Recording(path) as recording:
+            _profile(recording, plan, store, outcome, partial(report, number))
+    except (RecordingError, TransportError, ValueError, OSError) as error:
+        outcome.error = str(error)
+    finally:
+        logger.removeHandler(warnings)
+    outcome.seconds = time.perf_counter() - start
+    outcome.warnings = list(warnings.texts)
+    return outcome
+
+
+def _profile(
+    recording: Recording,
+    plan: Plan,
+    store: str,
+    outcome: Outcome,
+    report: Callable[[int, int], None],
+) -> None:
+    plan = replace(plan, robot_id=plan.robot_id or socket.gethostname())
+    objects = _Objects(plan.robot_id, sender(store, _UPLOAD.timeout_s)) if store else None
+    taken = Pass(recording, plan)
+    outcome.counts = taken.counts
+    due = time.monotonic()
+
+    def tell() -> None:
+        nonlocal due
+        if (now := time.monotonic()) >= due:
+            report(recording.read_bytes, outcome.messages)
+            due = now + _REPORT_S
+
+    for profile in taken.profiles(tell):
+        if objects:
+            objects.add(encode(profile))
+    if objects:
+        objects.flush()
+        outcome.objects = objects.written
+    outcome.problems = recording.problems
+    report(recording.size_bytes, outcome.messages)
+    if recording.problems and not outcome.messages:
+        raise RecordingError('; '.join(recording.problems))
+
+
+def profile_all(
+    paths: Sequence[Path], plan: Plan, store: str, jobs: int, report: Report
+) -> list[Outcome]:
+    """Profile recordings, up to jobs at a time, and return what became of each."""
+    if min(jobs, len(paths)) == 1:
+        cv2.setNumThreads(1)  # as on the robot: more take longer in all
+        return [profile_one(n, path, plan, store, report) for n, path in enumerate(paths)]
+    context = multiprocessing.get_context('spawn')
+    reports = context.Queue()
+    pool = ProcessPoolExecutor(min(jobs, len(paths)), context, _begin, (reports,))
+    try:
+        futures = [pool.submit(_profile_here, n, path, plan, store) for n, path in enumerate(paths)]
+        while wait(futures, timeout=0).not_done:
+            with suppress(Empty):
+                report(*reports.get(timeout=_REPORT_S))
+        return [_outcome(path, future) for path, future in zip(paths, futures, strict=True)]
+    except BaseException:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(reports: Any) -> None:
+    """Make a new process ready."""
+    global _reports  # noqa: PLW0603 (a process has one)
+    _reports = reports
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first process tells what that means
+    cv2.setNumThreads(1)
+
+
+def _profile_here(number: int, path: Path, plan: Plan, store: str) -> Outcome:
+    return profile_one(number, path, plan, store, lambda *report: _reports.put(report))
+
+
+def _outcome(path: Path, future: 'Future[Outcome]') -> Outcome:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return Outcome(path, error='a process was ended from outside: short of memory?')

@@ -1,0 +1,141 @@
+"""Recordings of rosbag2 in sqlite3, read by row number, which leaves their index unused."""
+
+import sqlite3
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+from profiler_node.recordings.message import (
+    Language,
+    Message,
+    Messages,
+    Note,
+    RecordingError,
+    Span,
+    Topic,
+    full_type,
+)
+
+MAGIC = b'SQLite format 3\0'
+_LANGUAGES: dict[str, Language] = {'ros2msg': 'msg', 'ros2idl': 'idl'}
+_LAST_ROW = 2**62
+_DEFINITIONS = 'SELECT topic_type, encoding, encoded_message_definition FROM message_definitions'
+_TOPICS = 'SELECT id, name, type, serialization_format FROM topics'
+
+
+class SqliteFile:
+    """One sqlite3 file. note: is told what is damaged. Raises RecordingError."""
+
+    def __init__(self, path: Path, note: Note) -> None:
+        self._path = path
+        self._note = note
+        self._row, self._rows = 0, 1
+        try:
+            self._database = _opened(path)
+            self._topics = self._read_topics()
+        except (sqlite3.Error, OSError) as error:
+            raise RecordingError(f'{path}: no topics can be read: {error}') from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    @property
+    def progress(self) -> float:
+        """The share of the rows that has been read."""
+        return min(1.0, self._row / self._rows)
+
+    def topics(self) -> list[Topic]:
+        """Return the topics."""
+        return list(self._topics.values())
+
+    def _read_topics(self) -> dict[int, Topic]:
+        definitions: dict[str, tuple[Language, str]] = {}
+        with suppress(sqlite3.DatabaseError):  # older recordings have none
+            for name, encoding, text in self._database.execute(_DEFINITIONS):
+                definitions[name] = _LANGUAGES.get(encoding, ''), text
+        topics = {}
+        for number, name, message_type, encoding in self._database.execute(_TOPICS):
+            language, text = definitions.get(message_type, ('', ''))
+            topics[number] = Topic(name, full_type(message_type), encoding, language, text)
+        return topics
+
+    def messages(self, wanted: Collection[str] | None, span: Span) -> Messages:
+        """Yield the messages on the wanted topics, None for all, as they are in the file."""
+        numbers = [n for n, topic in self._topics.items() if wanted is None or topic.name in wanted]
+        query = (
+            'SELECT id, topic_id, timestamp, data FROM messages NOT INDEXED '  # noqa: S608
+            f'WHERE id > ? AND topic_id IN ({",".join("?" * len(numbers))}) '
+            'AND timestamp >= ? AND timestamp < ? ORDER BY id'
+        )
+        self._row, self._rows = 0, self._last_row()
+        while self._row < self._rows:
+            try:
+                rows = self._database.execute(query, (self._row, *numbers, *span))
+                for row, number, log_ns, data in rows:
+                    self._row = row
+                    yield Message(self._topics[number], log_ns, memoryview(data))
+                self._row = self._rows
+            except (sqlite3.DatabaseError, TypeError) as error:
+                self._row = self._skip_damage(str(error))
+
+    def _last_row(self) -> int:
+        try:
+            return int(self._database.execute('SELECT max(id) FROM messages').fetchone()[0] or 1)
+        except sqlite3.DatabaseError:
+            return _LAST_ROW  # not known
+
+    def _skip_damage(self, what: str) -> int:
+        """Return the row after which to go on."""
+        after = self._after_damage()
+        where = f'goes on at row {after}' if after else 'nothing behind it can be read'
+        self._note(f'damaged after row {self._row} ({what}), {where}')
+        return after - 1 if after else self._rows
+
+    def _after_damage(self) -> int | None:
+        """Return a row behind the damage that can be read, close to it; None if there is none."""
+        bad, step = self._row, 1
+        while (good := self._readable_from(self._row + step)) is None:
+            bad, step = self._row + step, 2 * step
+            if step > _LAST_ROW:
+                return None
+        if not good:
+            return None
+        while good - bad > 1:
+            middle = (bad + good) // 2
+            found = self._readable_from(middle)
+            if found:
+                good = min(middle, found)
+            else:
+                bad = middle
+        return good
+
+    def _readable_from(self, row: int) -> int | None:
+        """Return the first row from row on, 0 if there is none, None where that is damaged."""
+        query = 'SELECT id, data FROM messages NOT INDEXED WHERE id >= ? ORDER BY id LIMIT 1'
+        try:
+            found = self._database.execute(query, (row,)).fetchone()
+        except sqlite3.DatabaseError:
+            return None
+        return int(found[0]) if found else 0
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """Return the database, open to be read, also where it is cut off. Raises sqlite3.Error."""
+    log = path.with_name(f'{path.name}-wal')
+    modes = ['immutable=1']
+    if log.exists() and log.stat().st_size:  # holds what a recorder has not yet moved into the file
+        modes.insert(0, 'mode=ro')
+    problem: sqlite3.Error | None = None
+    for mode in modes:
+        database = sqlite3.connect(f'{path.absolute().as_uri()}?{mode}', uri=True)
+        try:
+            # Or a file that is shorter than its head says is refused.
+            database.execute('PRAGMA writable_schema=ON')
+            database.execute(_TOPICS).fetchone()
+        except sqlite3.Error as error:
+            database.close()
+            problem = error
+        else:
+            return database
+    raise problem or sqlite3.OperationalError(f'{path} cannot be opened')
