@@ -1,10 +1,11 @@
 """The finished profile of one stream in one window: immutable, mergeable.
 
 Counts, moments, min, max and their stamps merge exactly (moments up to floating-point rounding),
-sketches within their error. `merged` leaves its inputs alone. Counts and KLL sketches are not
-idempotent: drop duplicates by `identity` first.
+sketches within their error, whatever the order. `merged` leaves its inputs alone. Counts and KLL
+sketches are not idempotent: drop duplicates by `identity` first.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -17,6 +18,8 @@ from profiler_node.core.names import LABEL_COUNT, OTHER
 
 NumericKind = Literal['scalar', 'elements']
 VARIOUS = '*'  # stands for an attribute in which merged profiles differ
+_DIGEST_BYTES = 16
+_DIGESTS = 1 << 8 * _DIGEST_BYTES
 
 _UNITS = {
     'bits': 'bit',
@@ -62,10 +65,12 @@ class NumericFeature(NamedTuple):
         low, high = self.moments.min, self.moments.max
         return [min(max(value, low), high) for value in sketches.quantiles(self.kll, ranks)]
 
-    def as_zeros(self) -> 'NumericFeature':
-        """Return a feature of as many values, all 0."""
-        count, stamp_ns = self.moments.count, self.moments.min_stamp_ns
-        moments = Moments(count, min_stamp_ns=stamp_ns, max_stamp_ns=stamp_ns)
+    def as_zeros(self, stamp_ns: int) -> 'NumericFeature':
+        """Return a feature of as many values, all 0, with this stamp."""
+        count = self.moments.count
+        moments = (
+            Moments(count, min_stamp_ns=stamp_ns, max_stamp_ns=stamp_ns) if count else Moments()
+        )
         return NumericFeature(self.kind, moments, sketches.zeros_like(self.kll))
 
     def merged(self, *others: 'NumericFeature') -> 'NumericFeature':
@@ -167,13 +172,57 @@ class Counters:
 
 
 class Identity(NamedTuple):
-    """What makes two profiles the same one."""
+    """What makes two profiles the same one.
+
+    parts: Provenance.digest of a merged one, else 0. So what is merged is never taken for one of
+    its parts, nor for a merge of other parts, and the same parts give the same one.
+    """
 
     robot_id: str
     stream: str
     segment: str
     epoch: int
     window_start_ns: int
+    parts: int = 0
+
+    @property
+    def digest(self) -> bytes:
+        """16 bytes that no two identities share."""
+        return hashlib.blake2b(ascii(tuple(self)).encode(), digest_size=_DIGEST_BYTES).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a profile was merged from.
+
+    profiles: how many windows. robots: serialized sketch of the ids of their robots. start_ns,
+    end_ns: from the start of the first window to the end of the last. digest: sum of the digests of
+    the windows' identities, modulo 2^128: as the others it depends neither on the order nor on how
+    often what was merged is merged again.
+    """
+
+    profiles: int
+    robots: bytes
+    start_ns: int
+    end_ns: int
+    digest: int
+
+    @property
+    def distinct_robots(self) -> int:
+        """Number of robots, exact for some hundred, then estimated."""
+        return sketches.distinct(self.robots)
+
+    def merged(self, *others: 'Provenance') -> 'Provenance':
+        """Return what all of these were merged from."""
+        every = (self, *others)
+        robots = {provenance.robots for provenance in every}
+        return Provenance(
+            profiles=sum(provenance.profiles for provenance in every),
+            robots=sketches.merge_distinct(sorted(robots)) if len(robots) > 1 else self.robots,
+            start_ns=min(provenance.start_ns for provenance in every),
+            end_ns=max(provenance.end_ns for provenance in every),
+            digest=sum(provenance.digest for provenance in every) % _DIGESTS,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +252,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One stream in one window [window_start_ns, window_end_ns), event time since 1970."""
+    """One stream in one window [window_start_ns, window_end_ns), event time since 1970.
+
+    provenance: what it was merged from, None for a single window.
+    """
 
     source: Source
     epoch: int
@@ -211,27 +263,43 @@ class Profile:
     window_end_ns: int
     counters: Counters
     features: Mapping[str, Feature]
+    provenance: Provenance | None = None
 
     @property
     def identity(self) -> Identity:
         """What makes two profiles the same one."""
         source = self.source
         return Identity(
-            source.robot_id, source.stream, source.segment, self.epoch, self.window_start_ns
+            *(source.robot_id, source.stream, source.segment, self.epoch, self.window_start_ns),
+            parts=self.provenance.digest if self.provenance else 0,
+        )
+
+    @property
+    def origin(self) -> Provenance:
+        """What it was merged from; of a single window that is itself."""
+        return self.provenance or Provenance(
+            profiles=1,
+            robots=sketches.distinct_of(self.source.robot_id),
+            start_ns=self.window_start_ns,
+            end_ns=self.window_end_ns,
+            digest=int.from_bytes(self.identity.digest, 'big'),
         )
 
     def feature(self, name: str) -> Feature | None:
         """Return a feature, None where there is none.
 
         detections/count/<label> is 0 in all messages if no such label was seen in the window,
-        unless there were too many labels to count each. The stamps of such a 0 are those of the
-        smallest count.
+        unless there were too many labels to count each. The stamps of such a 0 are the start of the
+        first window.
         """
         feature = self.features.get(name)
         if feature is None and name.startswith(f'{LABEL_COUNT}/'):
             count = self.features.get(LABEL_COUNT)
             named = f'{LABEL_COUNT}/{OTHER}' not in self.features
-            return count.as_zeros() if named and isinstance(count, NumericFeature) else None
+            if named and isinstance(count, NumericFeature):
+                return count.as_zeros(
+                    self.provenance.start_ns if self.provenance else self.window_start_ns
+                )
         return feature
 
     def with_features(self, names: Iterable[str]) -> 'Profile':
@@ -241,11 +309,16 @@ class Profile:
     def merged(self, *others: 'Profile') -> 'Profile':
         """Return one profile of all the data behind this and others, leaving them as they are.
 
-        The window becomes the span of all of them, the epoch the smallest. A label of which one has
-        no count was in none of its messages. Raises ProfileError where a feature is of one kind
-        here and of another there.
+        The window becomes the span of all of them, the epoch the smallest. Parts of one window, as
+        a process leaves them that was killed, are that window, all else gets a provenance. A label
+        of which one has no count was in none of its messages. Raises ProfileError where a feature
+        is of one kind here and of another there.
         """
         every = (self, *others)
+        parts = {(profile.identity, profile.window_end_ns) for profile in every}
+        provenance = self.provenance
+        if len(parts) > 1:
+            provenance = self.origin.merged(*(profile.origin for profile in others))
         names = sorted({name for profile in every for name in profile.features})
         return Profile(
             source=self.source.merged(*(profile.source for profile in others)),
@@ -259,6 +332,7 @@ class Profile:
                     for name in names
                 }
             ),
+            provenance=provenance,
         )
 
 

@@ -33,6 +33,7 @@ _HLL_HEADER = struct.Struct('<BxxBxBBB')
 _HLL_LIST, _HLL_SET, _HLL_ARRAY = (2, 0), (3, 1), (10, 2)  # preamble ints and mode, of HLL_4
 _HLL_EMPTY, _HLL_COMPACT = 4, 8  # flags
 _HLL_LG_K = 4, 21
+_DISTINCT_LG_K, _FREQUENT_LG_MAX_K = 12, 3  # of sketches of one value
 _HLL_MOST = 48  # smallest value in an array: the largest, 15 more, is to fit into 6 bits
 _MOST_VALUES = 2**63 - 1  # of merged ones together: beyond it the library never returns
 _EXACT_K = 65_535  # the largest k: a sketch that has room for a whole histogram
@@ -250,6 +251,14 @@ def _exceptions_fit(data: bytes, lg_k: int) -> bool:
     )
 
 
+@lru_cache(256)
+def distinct_of(value: str) -> bytes:
+    """Return the HLL sketch of one value."""
+    sketch = CategorySketch(_DISTINCT_LG_K, _FREQUENT_LG_MAX_K)
+    sketch.update(value)
+    return sketch.to_bytes()[0]
+
+
 def merge_distinct(sketches: Sequence[bytes]) -> bytes:
     """Return the HLL sketch of all the data behind sketches, one or more."""
     with _damage:
@@ -257,7 +266,16 @@ def merge_distinct(sketches: Sequence[bytes]) -> bytes:
         union = datasketches.hll_union(max(hll.lg_config_k for hll in hlls))
         for hll in hlls:
             union.update(hll)
-        return bytes(union.get_result(datasketches.tgt_hll_type.HLL_4).serialize_compact())
+        merged = union.get_result(datasketches.tgt_hll_type.HLL_4)
+        return _in_order(bytes(merged.serialize_compact()))
+
+
+def _in_order(hll: bytes) -> bytes:
+    """Return an HLL sketch with the list in it, if there is one, in an order of its own."""
+    ints = hll[0]
+    if ints == _HLL_ARRAY[0]:
+        return hll
+    return hll[: 4 * ints] + np.sort(np.frombuffer(hll, '<u4', offset=4 * ints)).tobytes()
 
 
 def distinct(sketch: bytes) -> int:

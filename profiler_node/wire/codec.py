@@ -22,12 +22,14 @@ from profiler_node.core.profile import (
     NumericFeature,
     NumericKind,
     Profile,
+    Provenance,
     Source,
 )
 
 WIRE_VERSION = 1
 PAYLOAD_TYPE = 'edge_profiler.v1.Profile'
 
+_DIGEST_BYTES = 16
 _SCALAR, _ELEMENTS, _CATEGORICAL = 1, 2, 3
 _KINDS: dict[int, NumericKind] = {_SCALAR: 'scalar', _ELEMENTS: 'elements'}
 _PLAIN_COUNTERS = (
@@ -81,6 +83,12 @@ def encode(profile: Profile) -> bytes:
         message.counters.decode_errors.add(name=name, count=count)
     for name, feature in sorted(profile.features.items()):
         message.features.add(name=name, **_feature_fields(feature, profile.window_start_ns))
+    if provenance := profile.provenance:
+        message.provenance.profiles = provenance.profiles
+        message.provenance.robots = provenance.robots
+        message.provenance.start_ns = provenance.start_ns
+        message.provenance.end_ns = provenance.end_ns
+        message.provenance.digest = provenance.digest.to_bytes(_DIGEST_BYTES, 'big')
     return bytes(message.SerializeToString())
 
 
@@ -149,7 +157,16 @@ def decode(data: bytes) -> Profile:
                 for feature in message.features
             }
         ),
+        provenance=_provenance_of(message),
     )
+
+
+def _provenance_of(message: Any) -> Provenance | None:
+    if not message.HasField('provenance'):
+        return None
+    fields = message.provenance
+    digest = int.from_bytes(fields.digest[:_DIGEST_BYTES], 'big')
+    return Provenance(fields.profiles, fields.robots, fields.start_ns, fields.end_ns, digest)
 
 
 def _feature_of(message: Any, start_ns: int) -> Feature:

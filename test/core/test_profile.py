@@ -1,8 +1,11 @@
 """Merging profiles."""
 
+from dataclasses import replace
 from functools import reduce
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from profiler_node.core.accumulators import CategoryAccumulator, NumericAccumulator
 from profiler_node.core.config import SketchConfig
@@ -152,3 +155,66 @@ def test_very_many_labels_take_bounded_space():
 )
 def test_the_unit_is_in_the_name(name, unit):
     assert unit_of(name) == unit
+
+
+def parts():
+    """Windows of three robots, of which two share a minute; one robot's windows differ in kind."""
+    return [
+        make(60 * n, {'a/x': scalar(float(n), -1.0), 'a/y': category(f'k{n % 2}')}, source, seen=n)
+        for n, source in enumerate([SOURCE, SOURCE, replace(SOURCE, robot_id='r2')] * 2)
+    ]
+
+
+def test_a_merged_profile_says_what_it_was_merged_from():
+    single = make(60, {})
+    assert single.provenance is None
+    assert (single.origin.profiles, single.origin.distinct_robots) == (1, 1)
+    first, *others = parts()
+    provenance = first.merged(*others).provenance
+    assert (provenance.profiles, provenance.distinct_robots) == (6, 2)
+    assert (provenance.start_ns, provenance.end_ns) == (0, 360)
+
+
+@given(st.permutations(range(6)), st.integers(1, 5), st.integers(1, 5))
+def test_merging_in_any_order_and_grouping_gives_the_same(order, cut, size):
+    every = parts()
+    whole = every[0].merged(*every[1:])
+    shuffled = [every[index] for index in order]
+    groups = [shuffled[:cut], *(shuffled[i : i + size] for i in range(cut, 6, size))]
+    merged = [group[0].merged(*group[1:]) for group in groups]
+    again = merged[0].merged(*merged[1:])
+    assert again.provenance == whole.provenance
+    assert (again.identity, again.counters) == (whole.identity, whole.counters)
+    ours, theirs = (profile.features['a/x'].moments for profile in (again, whole))
+    assert ours == theirs._replace(mean=pytest.approx(theirs.mean), m2=pytest.approx(theirs.m2))
+    assert again.features['a/y'].top(9) == whole.features['a/y'].top(9)
+
+
+def test_a_merged_profile_is_neither_its_parts_nor_another_merge_of_them():
+    first, second, third, *_ = parts()
+    merged = [first.merged(second), first.merged(second, third), second.merged(third)]
+    assert len({p.identity for p in (first, second, third, *merged)}) == 6
+    assert len({p.identity.digest for p in (first, second, third, *merged)}) == 6
+    assert second.merged(first).identity == first.merged(second).identity
+
+
+def test_the_parts_of_one_window_are_that_window():
+    first, second = (make(0, {'a/x': scalar(float(n))}, seen=1) for n in range(2))
+    assert first.merged(second).provenance is None
+    assert first.merged(second).identity == first.identity
+
+
+def test_the_stamps_of_a_label_that_is_not_mentioned_do_not_depend_on_the_order():
+    first, second, third = (
+        make(60 * n, {'detections/count': scalar(float(count), 9.0 - count)})
+        for n, count in enumerate((3, 1, 2))
+    )
+    third.features['detections/count/cat'] = scalar(1.0, 1.0)
+    merges = [
+        first.merged(second, third),
+        first.merged(second).merged(third),
+        third.merged(second).merged(first),
+        second.merged(first.merged(third)),
+    ]
+    (moments,) = {merged.features['detections/count/cat'].moments for merged in merges}
+    assert (moments.count, moments.min, moments.min_stamp_ns) == (6, 0.0, 0)

@@ -101,3 +101,11 @@ def test_an_unknown_kind_of_feature_is_refused_by_name():
 def test_bytes_that_are_no_profile_are_refused(size):
     with pytest.raises(WireError):
         decode(encode(example())[:size])
+
+
+def test_what_a_profile_was_merged_from_survives_the_round_trip():
+    parts = [replace(example(robot_id=f'r{n}'), window_start_ns=START - n) for n in range(3)]
+    merged = parts[0].merged(*parts[1:])
+    assert merged.provenance.profiles == merged.provenance.distinct_robots == 3
+    assert decode(encode(merged)) == merged
+    assert decode(GOLDEN.read_bytes()).provenance is None
