@@ -1,5 +1,7 @@
 """Objects as the bridge packs them and the fleet opens them."""
 
+import io
+
 import pytest
 import zstandard
 from hypothesis import given
@@ -7,12 +9,28 @@ from hypothesis import strategies as st
 
 from profiler_node.bridge.batch import pack
 from profiler_node.wire.codec import WireError
-from profiler_node.wire.objects import unpack
+from profiler_node.wire.objects import unpack, unpack_file
 
 
 @given(st.lists(st.binary(max_size=400)))
 def test_what_is_packed_is_unpacked(payloads):
     assert list(unpack(pack(payloads))) == payloads
+
+
+@given(st.lists(st.lists(st.binary(max_size=9000)), min_size=1))
+def test_frames_one_behind_the_other_are_one_object(frames):
+    data = b''.join(map(pack, frames))
+    payloads = [payload for frame in frames for payload in frame]
+    assert list(unpack(data)) == list(unpack_file(io.BytesIO(data))) == payloads
+
+
+def test_what_is_before_a_damaged_frame_is_read():
+    whole = pack([b'x' * 300, b'y'])
+    for damaged in (whole[:-1], whole[:8], whole[:40] + b'?' + whole[41:], b'junk'):
+        with pytest.raises(WireError):
+            list(unpack(whole + damaged))
+        payloads = unpack(whole + damaged)
+        assert [next(payloads), next(payloads)] == [b'x' * 300, b'y']
 
 
 def test_every_cut_of_an_object_is_refused():
