@@ -75,7 +75,10 @@ def _tell(result: Outage) -> bool:
     rate = result.profiles / result.fill_s, result.profiles / result.drain_s
     print(f'{result.profiles} profiles in {result.minutes / 60:.0f} h')
     print(f'filled in {result.fill_s:.1f} s ({rate[0]:.0f}/s), drained in {result.drain_s:.1f} s')
-    print(f'resident memory grew by {result.grown_mb:.1f} MB at most')
+    print(
+        f'slowest put {result.slowest_put_s:.2f} s, '
+        f'resident memory grew by {result.grown_mb:.1f} MB at most'
+    )
     print(
         f'{result.merged} merged into others, dropped: {dict(result.dropped) or 0}, '
         f'{result.object_bytes / 1e6:.1f} MB of objects for {result.raw_bytes / 1e6:.1f} MB'

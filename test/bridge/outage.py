@@ -97,8 +97,10 @@ def resident_mb() -> float:
 
 @dataclass
 class Outage:
-    """What came of it. grown_mb: of the resident size, since the first hour, at most.
+    """What came of it.
 
+    slowest_put_s: of one minute's profiles. grown_mb: of the resident size, since the first hour,
+    at most.
     windows: how many windows of each length [min] arrived, by their age [days] at the end.
     wrong: what arrived wrongly: a window twice, in part, or not.
     """
@@ -107,6 +109,7 @@ class Outage:
     profiles: int = 0
     raw_bytes: int = 0
     fill_s: float = 0.0
+    slowest_put_s: float = 0.0
     drain_s: float = 0.0
     grown_mb: float = 0.0
     object_bytes: int = 0
@@ -136,7 +139,9 @@ def stay_offline(
         start_s = time.monotonic()
         for number in range(minutes):
             entries = cameras.minute(number)
+            put_s = time.monotonic()
             spool.put(entries)
+            outage.slowest_put_s = max(outage.slowest_put_s, time.monotonic() - put_s)
             outage.profiles += len(entries)
             outage.raw_bytes += sum(len(entry.payload) for entry in entries)
             if number % 60 == 59:
