@@ -16,7 +16,9 @@ from profiler_node.bridge.examine import contents, problems, repair
 from profiler_node.core.config import NS_PER_S
 from profiler_node.core.profile import ProfileError
 from profiler_node.core.sketches import SketchError
-from profiler_node.fleet.show import printable, profile_json, selected, show_tables, utc
+from profiler_node.fleet.select import add_arguments as add_selection
+from profiler_node.fleet.select import selection_of
+from profiler_node.fleet.show import printable, profile_json, show_tables, utc, with_feature
 from profiler_node.fleet.store import StoreError, read_profiles
 
 _PIPE_COLUMNS = 200  # a table that is not for a terminal is not folded
@@ -30,11 +32,8 @@ def _console() -> Console:
 def show(arguments: argparse.Namespace) -> int:
     """Print the profiles of a store or a file."""
     problems: list[StoreError] = []
-    profiles = list(
-        selected(
-            read_profiles(arguments.location, problems.append), arguments.stream, arguments.feature
-        )
-    )
+    found = read_profiles(arguments.location, problems.append, selection_of(arguments))
+    profiles = list(with_feature(found, arguments.feature))
     if arguments.json:
         json.dump([profile_json(profile) for profile in profiles], sys.stdout, indent=1)
         print()
@@ -43,8 +42,7 @@ def show(arguments: argparse.Namespace) -> int:
     for problem in problems:
         print(f'edge-profiler: {problem}', file=sys.stderr)
     if not profiles and not problems:
-        chosen = [arguments.location, arguments.stream, arguments.feature]
-        print(f'edge-profiler: no profiles in {" ".join(filter(None, chosen))}', file=sys.stderr)
+        print(f'edge-profiler: {arguments.location}: no such profiles', file=sys.stderr)
     return 1 if problems or not profiles else 0
 
 
@@ -105,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(metavar='VERB', required=True)
     verb = verbs.add_parser('show', help=show.__doc__, description=show.__doc__)
     verb.add_argument('location', metavar='STORE_OR_FILE', help='directory, object file or URL')
-    verb.add_argument('--stream', default='', help='this stream alone')
+    add_selection(verb)
     verb.add_argument('--feature', default='', help='this feature alone, window by window')
     verb.add_argument('--json', action='store_true', help='print JSON, one entry per profile')
     verb.set_defaults(run=show)

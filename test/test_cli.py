@@ -130,8 +130,8 @@ def test_numbers_have_five_digits_or_all_before_the_point(number):
     ('arguments', 'message'),
     [
         (['/no/such/store'], '/no/such/store: no such file'),
-        (['{store}', '--stream', 'side'], 'no profiles in {store} side'),
-        (['{store}/a.pb.zst.cut'], 'no zstd frame'),
+        (['{store}', '--stream', 'side'], '{store}: no such profiles'),
+        (['{store}/a.pb.zst.cut'], 'cut off: the last zstd frame'),
     ],
 )
 def test_what_went_wrong_is_one_line(store, capsys, arguments, message):

@@ -18,6 +18,7 @@ from profiler_node.core.profile import (
     Feature,
     NumericFeature,
     Profile,
+    Provenance,
     unit_of,
 )
 
@@ -41,10 +42,23 @@ def profile_json(profile: Profile) -> dict[str, Any]:
         'epoch': profile.epoch,
         'window_start_ns': profile.window_start_ns,
         'window_end_ns': profile.window_end_ns,
+        'merged_from': _provenance_json(profile.provenance),
         'counters': _counters_json(profile.counters),
         'features': {
             name: _feature_json(name, feature) for name, feature in profile.features.items()
         },
+    }
+
+
+def _provenance_json(provenance: Provenance | None) -> dict[str, int] | None:
+    """Return what a profile was merged from, null for a single window."""
+    if provenance is None:
+        return None
+    return {
+        'profiles': provenance.profiles,
+        'robots': provenance.distinct_robots,
+        'start_ns': provenance.start_ns,
+        'end_ns': provenance.end_ns,
     }
 
 
@@ -84,14 +98,13 @@ def _json(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def selected(profiles: Iterable[Profile], stream: str, feature: str) -> Iterable[Profile]:
-    """Yield the profiles of stream, each with feature alone; '' selects all."""
+def with_feature(profiles: Iterable[Profile], feature: str) -> Iterator[Profile]:
+    """Yield the profiles that have feature, each with it alone; '' selects all."""
     for profile in profiles:
-        if stream and profile.source.stream != stream:
-            continue
-        if feature and feature not in profile.features:
-            continue
-        yield profile.with_features([feature]) if feature else profile
+        if not feature:
+            yield profile
+        elif feature in profile.features:
+            yield profile.with_features([feature])
 
 
 def show_tables(profiles: Sequence[Profile], feature: str, console: Console) -> None:
@@ -105,7 +118,7 @@ def show_tables(profiles: Sequence[Profile], feature: str, console: Console) -> 
     for _, unsorted in sorted(streams.items()):
         windows = sorted(unsorted, key=lambda p: (p.epoch, p.window_start_ns))
         whole = windows[0].merged(*windows[1:])
-        console.print(_title(whole, len(windows)))
+        console.print(_title(whole))
         rows: list[tuple[str, Feature]]
         if feature:
             rows = [(_window(window), window.features[feature]) for window in windows]
@@ -116,8 +129,9 @@ def show_tables(profiles: Sequence[Profile], feature: str, console: Console) -> 
         console.print()
 
 
-def _title(profile: Profile, windows: int) -> Text:
-    source, counters = profile.source, profile.counters
+def _title(profile: Profile) -> Text:
+    source, counters, origin = profile.source, profile.counters, profile.origin
+    robots = origin.distinct_robots
     segment = f'  {source.segment}' if source.segment else ''
     tags = ''.join(f'  {key}={value}' for key, value in source.tags.items())
     lost = {
@@ -131,7 +145,8 @@ def _title(profile: Profile, windows: int) -> Text:
     return Text.assemble(
         (printable(source.stream + segment), 'bold'),
         printable(f'  {source.message_type} on {source.topic}  robot {source.robot_id}{tags}'),
-        f'\n{windows} window{"s" if windows > 1 else ""}, ',
+        f'\n{origin.profiles} window{"s" if origin.profiles > 1 else ""}',
+        f' of {robots} robots, ' if robots > 1 else ', ',
         f'{utc(profile.window_start_ns)} to {utc(profile.window_end_ns)} UTC; ',
         f'{counters.decoded} of {counters.seen} messages decoded{trouble}; ',
         f'profiling took {counters.cpu_ns / 1e6 / max(counters.seen, 1):.2f} ms a message',

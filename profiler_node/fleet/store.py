@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 
-from profiler_node.core.profile import Identity, Profile
+from profiler_node.core.profile import Profile
+from profiler_node.fleet.select import ALL, Selection
 from profiler_node.stores import StoreUrlError, local_path, open_store, plain, shown
 from profiler_node.wire.codec import WireError, decode
-from profiler_node.wire.objects import unpack
+from profiler_node.wire.objects import unpack_file
 
 _SUFFIX = '.pb.zst'
 _TIMEOUT_S = 30.0
@@ -20,41 +24,52 @@ class StoreError(Exception):
     """A store, or an object in it, that cannot be read."""
 
 
-def read_profiles(location: str, on_error: Callable[[StoreError], None]) -> Iterator[Profile]:
-    """Yield the profiles at location, each identity once, in the order of the objects' names.
+def read_profiles(
+    location: str,
+    on_error: Callable[[StoreError], None],
+    selection: Selection = ALL,
+    seen: set[bytes] | None = None,
+) -> Iterator[Profile]:
+    """Yield the selected profiles at location, each once, in the order of the objects' names.
 
     location: a directory, an object file, or a URL (file://, s3://, gs://, az://). An object or a
-    profile that cannot be read is handed to on_error, and the others are read on. Raises StoreError
-    where location itself cannot be read.
+    profile that cannot be read is handed to on_error, and the others are read on. seen: digests of
+    identities that are not wanted again, to which those of this location are added: 93 bytes for
+    each profile, which is all that is held in memory. Raises StoreError where location itself
+    cannot be read.
     """
-    seen: set[Identity] = set()
-    for key, read in _objects(location):
-        for payload in _payloads(key, read, on_error):
+    seen = set() if seen is None else seen
+    for key, open_object in _objects(location):
+        for payload in _payloads(key, open_object, on_error):
             try:
                 profile = decode(payload)
             except WireError as error:
                 on_error(StoreError(f'{key}: {error}'))
                 continue
-            if profile.identity not in seen:
-                seen.add(profile.identity)
+            if not selection.takes(profile):
+                continue
+            digest = profile.identity.digest
+            if digest not in seen:
+                seen.add(digest)
                 yield profile
 
 
 def _payloads(
-    key: str, read: Callable[[], bytes], on_error: Callable[[StoreError], None]
+    key: str, open_object: Callable[[], BinaryIO], on_error: Callable[[StoreError], None]
 ) -> Iterator[bytes]:
     try:
-        yield from unpack(read())
+        with open_object() as file:
+            yield from unpack_file(file)
     except (WireError, BaseError, OSError) as error:
         on_error(StoreError(f'{key}: {plain(error)}'))
 
 
-def _objects(location: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Yield the name of each object and what reads it."""
+def _objects(location: str) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
+    """Yield the name of each object and what opens it."""
     try:
         path = local_path(location)
         if path is not None and path.is_file():
-            yield str(path), path.read_bytes
+            yield str(path), partial(_open, path)
             return
         if path is not None and not path.is_dir():
             raise StoreError(f'{shown(location)}: no such file or directory')
@@ -71,5 +86,9 @@ def _objects(location: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
         yield key, partial(_get, store, key)
 
 
-def _get(store: ObjectStore, key: str) -> bytes:
-    return bytes(obstore.get(store, key).bytes())
+def _open(path: Path) -> BinaryIO:
+    return path.open('rb')
+
+
+def _get(store: ObjectStore, key: str) -> BinaryIO:
+    return BytesIO(bytes(obstore.get(store, key).bytes()))
