@@ -18,17 +18,14 @@ from typing import Any
 import cv2
 
 from profiler_node.bags import Pass, Plan, StreamCount
-from profiler_node.bridge.batch import object_key, pack
-from profiler_node.bridge.config import BridgeConfig
-from profiler_node.bridge.errors import ConfigurationError, RefusedError, TransportError
-from profiler_node.bridge.transport import Send, sender
+from profiler_node.bridge.errors import TransportError
+from profiler_node.bridge.transport import sender
+from profiler_node.objects import UPLOAD_TIMEOUT_S, ObjectWriter
 from profiler_node.recordings.message import RecordingError
 from profiler_node.recordings.recording import Recording
 from profiler_node.wire.codec import encode
 
 _REPORT_S = 0.1
-_PAUSES_S = (1.0, 2.0, 4.0, 8.0)  # between tries to write an object
-_UPLOAD = BridgeConfig()
 
 Report = Callable[[int, int, int], None]
 """Takes the number of a recording, and how many bytes and messages of it have been read."""
@@ -60,41 +57,6 @@ class Outcome:
     def last_ns(self) -> int:
         """When the last message was received, 0 without one."""
         return max((count.last_ns for count in self.counts), default=0)
-
-
-class _Objects:
-    """Writes profiles to a store, as many to an object as the bridge would."""
-
-    def __init__(self, robot_id: str, send: Send) -> None:
-        self._robot_id, self._send = robot_id, send
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
-        self.written = 0
-
-    def add(self, payload: bytes) -> None:
-        """Take a serialized profile. Raises TransportError."""
-        if self._waiting and self._waiting_bytes + len(payload) > _UPLOAD.batch_bytes:
-            self.flush()
-        self._waiting.append(payload)
-        self._waiting_bytes += len(payload)
-
-    def flush(self) -> None:
-        """Write what waits. Raises TransportError."""
-        if not self._waiting:
-            return
-        key, body = object_key(self._robot_id, time.time_ns()), pack(self._waiting)
-        for pause_s in (*_PAUSES_S, None):
-            try:
-                self._send(key, body)
-                break
-            except (ConfigurationError, RefusedError):
-                raise
-            except TransportError:
-                if pause_s is None:
-                    raise
-                time.sleep(pause_s)
-        self.written += 1
-        self._waiting, self._waiting_bytes = [], 0
 
 
 class _Warnings(logging.Handler):
@@ -138,7 +100,7 @@ def _profile(
     report: Callable[[int, int], None],
 ) -> None:
     plan = replace(plan, robot_id=plan.robot_id or socket.gethostname())
-    objects = _Objects(plan.robot_id, sender(store, _UPLOAD.timeout_s)) if store else None
+    objects = ObjectWriter(plan.robot_id, sender(store, UPLOAD_TIMEOUT_S)) if store else None
     taken = Pass(recording, plan)
     outcome.counts = taken.counts
     due = time.monotonic()

@@ -22,7 +22,8 @@ LAYERS = {
     'profiler_config': {'core', 'settings'},
     'bags': {'core', 'feed', 'mappings', 'definitions', 'recordings'},
     'settings_file': {'core', 'bags', 'profiler_config'},
-    'offline': {'wire', 'bridge', 'bags', 'recordings'},
+    'objects': {'bridge'},
+    'offline': {'wire', 'bridge', 'bags', 'recordings', 'objects'},
     'bag_command': {
         *('stores', 'core', 'fleet', 'mappings', 'profiler_config'),
         *('bags', 'offline', 'settings_file'),
