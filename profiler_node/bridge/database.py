@@ -15,6 +15,7 @@ _log = logging.getLogger(__name__)
 _PAGE_BYTES = 4096
 _LARGEST = 2**40  # bytes of a file whose header can be believed
 _PARTS = ('', '-wal', '-shm')  # of a database: it, its log, and the index of that
+_PART, _WHOLE = '.part', '.new'  # what is to replace a damaged file, until and when all is in it
 _MOST_ASIDE = 3  # damaged files that are kept
 _MOST_MISSES = 10_000  # ids in a row that cannot be read, before a table is given up
 _HIGHEST_ID = 2**62
@@ -34,6 +35,10 @@ def open_or_replace(path: Path, wal_bytes: int) -> sqlite3.Connection:
     wal_bytes: how long its log grows before it goes into the file, and stays at most.
     Raises OSError and sqlite3.Error where the disk does not let us.
     """
+    whole = path.with_name(path.name + _WHOLE)
+    if whole.exists():  # replacing it was cut short
+        aside = _put_in_place(path, whole)
+        _log.error('%s was damaged; it is kept as %s; what could be read was saved', path, aside)
     try:
         return _open(path, wal_bytes)
     except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -77,23 +82,41 @@ def replace_damaged(path: Path, error: BaseException, wal_bytes: int) -> sqlite3
 
 
 def replace(path: Path, wal_bytes: int) -> tuple[Path, dict[str, int], sqlite3.Connection]:
-    """Move the file at path aside; return where to, the rows that were saved, and a new one."""
-    aside = path.with_name(f'{path.name}.corrupt-{time.time_ns()}')
-    for suffix in _PARTS:
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + suffix))
-    database = _open(path, wal_bytes)
-    saved = salvage(aside, database)
+    """Move the file at path aside; return where to, the rows that were saved, and a new one.
+
+    The old one stays in its place until all is saved: if this is cut short, it is done again.
+    """
+    part, whole = (path.with_name(path.name + suffix) for suffix in (_PART, _WHOLE))
+    _remove(part)
+    with closing(_open(part, wal_bytes)) as database:
+        saved = salvage(path, database)
+        database.execute('PRAGMA wal_checkpoint(TRUNCATE)')  # all of it is in part then, or raises
+    part.rename(whole)
+    aside = _put_in_place(path, whole)
     asides = sorted(
         file
         for file in path.parent.glob(f'{path.name}.corrupt-*')
         if not file.name.endswith(_PARTS[1:])
     )
     for old in asides[:-_MOST_ASIDE]:
-        for suffix in _PARTS:
-            old.with_name(old.name + suffix).unlink(missing_ok=True)
-    return aside, saved, database
+        _remove(old)
+    return aside, saved, _open(path, wal_bytes)
+
+
+def _put_in_place(path: Path, whole: Path) -> Path:
+    """Move the file at path aside, and whole to its place; return where it was moved to."""
+    aside = path.with_name(f'{path.name}.corrupt-{time.time_ns()}')
+    for suffix in _PARTS:
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    whole.rename(path)
+    return aside
+
+
+def _remove(path: Path) -> None:
+    for suffix in _PARTS:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def salvage(source: Path, database: sqlite3.Connection) -> dict[str, int]:

@@ -114,7 +114,8 @@ class Robot:
         try:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            process.kill()
+            self.end()
+            raise AssertionError(f'still alive after {timeout_s} s: {self.log()}') from None
         return self._ended()
 
     def drain(self, **changes: Any) -> dict[str, Any]:

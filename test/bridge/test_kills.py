@@ -2,13 +2,15 @@
 
 import re
 import signal
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from faults import Fault, FaultyStore
 from ledger import Robot, account, kill_at_random, vary
-from worker import payload
+from worker import SPOOL, payload
 
 from profiler_node.bridge.batch import pack
 
@@ -80,6 +82,34 @@ def test_kills_near_the_cap_lose_no_message_of_any_window(robot, store):
     assert outcome.is_right, outcome
     assert backlog['dropped'] == {}
     assert backlog['merged'] > 100
+
+
+def damage(path):
+    """Write over an index: all rows can still be read."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'by_time'"
+        (page,) = database.execute(query).fetchone()
+    with path.open('r+b') as file:
+        file.seek((page - 1) * 4096)
+        file.write(bytes(range(256)) * 16)
+
+
+@pytest.mark.parametrize(
+    'place',
+    [
+        *('sql BEGIN 1', 'sql INSERT INTO profiles 1', 'sql INSERT INTO profiles 20'),
+        *('sql COMMIT 2', 'before rename 1', 'after rename 1', 'after rename 2', 'after rename 3'),
+    ],
+)
+def test_a_kill_while_a_damaged_spool_is_replaced_costs_nothing(robot, store, place):
+    robot.dies(kill_at='after put 20', upload=NOTHING_IS_SENT)
+    damage(robot.folder / SPOOL / 'spool.sqlite3')
+    assert robot.dies(kill_at=place, upload=NOTHING_IS_SENT) == -signal.SIGKILL
+    robot.drain(offered_again=0)
+    outcome = robot.account(store.objects)
+    assert outcome.is_right, outcome
+    assert list((robot.folder / SPOOL).glob('spool.sqlite3.corrupt-*'))
 
 
 def test_two_robots_with_the_same_streams_share_a_store(tmp_path, store):

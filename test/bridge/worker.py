@@ -203,6 +203,19 @@ def watch_statements(killer: Killer) -> None:
     sqlite3.connect = traced
 
 
+def watch_renames(killer: Killer) -> None:
+    """Let the process be killed before and after any renaming of a file."""
+    rename = Path.rename
+
+    def watched_rename(self: Path, target: Path) -> Path:
+        killer.passes('before rename')
+        result = rename(self, target)
+        killer.passes('after rename')
+        return result
+
+    Path.rename = watched_rename
+
+
 def step_the_clock() -> None:
     """Let the wall clock jump at each look, by hours, days and years in both directions."""
     true_ns: Callable[[], int] = time.time_ns
@@ -220,6 +233,8 @@ def work(job: Job) -> None:
     killer = Killer(job.kill_at)
     if job.kill_at.startswith('sql'):
         watch_statements(killer)
+    if 'rename' in job.kill_at:
+        watch_renames(killer)
     if job.clock_steps:
         step_the_clock()
     if job.file_bytes:
