@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from profiler_node import bag_command
+from profiler_node import bag_command, merge_command
 from profiler_node.bridge.errors import BridgeError
 from profiler_node.bridge.examine import contents, problems, repair
 from profiler_node.core.config import NS_PER_S
@@ -49,6 +49,15 @@ def show(arguments: argparse.Namespace) -> int:
 def bag(arguments: argparse.Namespace) -> int:
     """Profile recordings, of ROS 2 and ROS 1."""
     return bag_command.run(arguments, _console())
+
+
+def merge(arguments: argparse.Namespace) -> int:
+    """Merge the profiles of stores and files, over time and over robots."""
+    return merge_command.run(arguments, _console(), _say)
+
+
+def _say(error: Exception) -> None:
+    print(f'edge-profiler: {printable(str(error))}', file=sys.stderr)
 
 
 def spool_inspect(arguments: argparse.Namespace) -> int:
@@ -110,6 +119,9 @@ def parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser('bag', help=bag.__doc__)
     bag_command.add_arguments(verb)
     verb.set_defaults(run=bag)
+    verb = verbs.add_parser('merge', help=merge.__doc__)
+    merge_command.add_arguments(verb)
+    verb.set_defaults(run=merge)
     verb = verbs.add_parser('spool', help='Look at what waits on a robot, check it, repair it.')
     actions = verb.add_subparsers(metavar='ACTION', required=True)
     for name, run in (

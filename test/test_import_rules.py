@@ -28,7 +28,8 @@ LAYERS = {
         *('stores', 'core', 'fleet', 'mappings', 'profiler_config'),
         *('bags', 'offline', 'settings_file'),
     },
-    'cli': {'core', 'wire', 'fleet', 'bridge', 'bag_command'},
+    'merge_command': {'stores', 'wire', 'bridge', 'fleet', 'objects'},
+    'cli': {'core', 'wire', 'fleet', 'bridge', 'bag_command', 'merge_command'},
     'ros': {
         'stores',
         *('settings', 'health', 'core', 'wire', 'bridge', 'feed', 'mappings', 'definitions'),
@@ -54,7 +55,7 @@ OWNERS = {
     'yaml': {'mappings.py', 'settings_file.py', 'recordings/recording.py'},
     'lz4': {'recordings/compression.py'},
     'cv_bridge': {'ros/'},
-    'rich': {'fleet/show.py', 'cli.py', 'bag_command.py'},
+    'rich': {'fleet/show.py', 'cli.py', 'bag_command.py', 'merge_command.py'},
     **{name: {'ros/'} for name in ('edge_profiler', 'rcl_interfaces', 'std_srvs')},
     **{f'{name}_msgs': {'ros/'} for name in ('diagnostic', 'sensor', 'std')},
 }

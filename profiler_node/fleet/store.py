@@ -24,21 +24,36 @@ class StoreError(Exception):
     """A store, or an object in it, that cannot be read."""
 
 
+class Seen:
+    """The identities of what has been read, 93 bytes of memory each. repeated: how often again."""
+
+    def __init__(self) -> None:
+        self._digests: set[bytes] = set()
+        self.repeated = 0
+
+    def is_new(self, profile: Profile) -> bool:
+        """Whether profile has not been seen before; from now on it has."""
+        digest = profile.identity.digest
+        if digest in self._digests:
+            self.repeated += 1
+            return False
+        self._digests.add(digest)
+        return True
+
+
 def read_profiles(
     location: str,
     on_error: Callable[[StoreError], None],
     selection: Selection = ALL,
-    seen: set[bytes] | None = None,
+    seen: Seen | None = None,
 ) -> Iterator[Profile]:
     """Yield the selected profiles at location, each once, in the order of the objects' names.
 
     location: a directory, an object file, or a URL (file://, s3://, gs://, az://). An object or a
-    profile that cannot be read is handed to on_error, and the others are read on. seen: digests of
-    identities that are not wanted again, to which those of this location are added: 93 bytes for
-    each profile, which is all that is held in memory. Raises StoreError where location itself
-    cannot be read.
+    profile that cannot be read is handed to on_error, and the others are read on. seen: elsewhere,
+    and not wanted again. Raises StoreError where location itself cannot be read.
     """
-    seen = set() if seen is None else seen
+    seen = seen or Seen()
     for key, open_object in _objects(location):
         for payload in _payloads(key, open_object, on_error):
             try:
@@ -46,11 +61,7 @@ def read_profiles(
             except WireError as error:
                 on_error(StoreError(f'{key}: {error}'))
                 continue
-            if not selection.takes(profile):
-                continue
-            digest = profile.identity.digest
-            if digest not in seen:
-                seen.add(digest)
+            if selection.takes(profile) and seen.is_new(profile):
                 yield profile
 
 

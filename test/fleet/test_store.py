@@ -7,7 +7,7 @@ from obstore.store import LocalStore
 from profiler_node.bridge.batch import pack
 from profiler_node.core.profile import Counters, Profile, Source
 from profiler_node.fleet.select import Selection
-from profiler_node.fleet.store import StoreError, read_profiles
+from profiler_node.fleet.store import Seen, StoreError, read_profiles
 from profiler_node.wire.codec import encode
 
 
@@ -71,10 +71,12 @@ def test_a_place_that_cannot_be_read_is_named_in_one_line(location):
 
 def test_a_selection_and_what_was_seen_elsewhere_leave_profiles_out(tmp_path):
     write(tmp_path, 'd/a.pb.zst', make(0), make(60), make(60, 'other'), make(120))
-    seen = {make(0).identity.digest}
+    seen = Seen()
+    assert seen.is_new(make(0))
     profiles = read_profiles(str(tmp_path), pytest.fail, Selection(robots=['r']), seen)
     assert [p.window_start_ns for p in profiles] == [60, 120]
-    assert seen == {make(start).identity.digest for start in (0, 60, 120)}
+    assert seen.repeated == 1
+    assert seen.is_new(make(60, 'other'))
 
 
 def test_a_file_of_many_objects_is_read_up_to_where_it_is_damaged(tmp_path):
