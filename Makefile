@@ -47,7 +47,8 @@ bench-live: setup ## play 10 GB/min over DDS into the profiler, and measure what
 	@$(IN_ENV) python bench/live/run.py $(if $(JSON),--json "$(JSON)")
 
 soak: setup ## kill the bridge KILLS times, after outages of 36 hours and 30 days: nothing may be lost
-	@$(IN_ENV) for run in wire outage cap "kills --kills $(KILLS)"; do python bench/soak.py $$run; done
+	@$(IN_ENV) for run in wire outage cap merges kills; do \
+		python bench/soak.py $$run --kills "$(KILLS)"; done
 
 # whylogs needs an older NumPy and pandas, which go before those of the environment.
 $(PEER): tools/requirements/bench.txt

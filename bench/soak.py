@@ -1,19 +1,23 @@
 """What the bridge keeps to under kills and long outages. Exits with 1 where anything is lost.
 
-kills: SIGKILL at random, with a store that fails at times. outage: 36 h without a link, 20 streams.
-cap: 30 days without a link, and what resolution is left. wire: bytes per profile in objects.
+kills: SIGKILL at random, with a store that fails at times. merges: the same while the spool is near
+its cap. outage: 36 h without a link, 20 streams. cap: 30 days without a link, and what resolution
+is left. wire: bytes per profile in objects.
 """
 
 import argparse
+import random
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / 'test' / 'bridge'))
 
 from faults import FaultyStore
-from ledger import Account, Robot, kill_at_random, vary
+from ledger import NEAR_THE_CAP, Robot, kill_at_random, vary, vary_rarely_up
 from outage import Cameras, Outage, camera_profile, stay_offline
 
 from profiler_node.bridge.batch import compress, pack
@@ -24,20 +28,36 @@ _DAY_MIN = 1_440
 
 
 def kills(arguments: argparse.Namespace, folder: Path) -> bool:
+    """Kill a bridge whose store fails at times."""
+    return _killed(arguments, folder, vary)
+
+
+def merges(arguments: argparse.Namespace, folder: Path) -> bool:
+    """Kill a bridge that is offline for long, so that its spool merges windows."""
+    return _killed(arguments, folder, vary_rarely_up, **NEAR_THE_CAP)
+
+
+def _killed(
+    arguments: argparse.Namespace,
+    folder: Path,
+    change: Callable[[FaultyStore, random.Random], None],
+    **job: Any,
+) -> bool:
     """Kill a bridge again and again, and hold its ledger against the store."""
     with FaultyStore() as store:
-        robot = Robot(folder / 'robot', store.url)
+        robot = Robot(folder / 'robot', store.url, **job)
         start_s = time.monotonic()
         for done in range(0, arguments.kills, _KILLS_A_TELL):
-            count = min(_KILLS_A_TELL, arguments.kills - done)
-            kill_at_random(robot, count, arguments.seed + done, lambda chance: vary(store, chance))
+            count, seed = min(_KILLS_A_TELL, arguments.kills - done), arguments.seed + done
+            kill_at_random(robot, count, seed, lambda chance: change(store, chance))
             print(f'{done + count} kills, {time.monotonic() - start_s:.0f} s', file=sys.stderr)
         store.fault = None
-        robot.drain()
-        outcome: Account = robot.account(store.objects)
+        backlog = robot.drain()
+        outcome = robot.account(store.objects)
     print(f'{arguments.kills} kills, {len(store.objects)} objects, {len(robot.sent())} tries')
+    print(f'{backlog["merged"]} merged into others, dropped: {backlog["dropped"] or 0}')
     print(outcome)
-    return outcome.is_right
+    return outcome.is_right and not backlog['dropped']
 
 
 def outage(arguments: argparse.Namespace, folder: Path) -> bool:
@@ -98,7 +118,7 @@ def _tell(result: Outage) -> bool:
 def main() -> int:
     """Run one of the above; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    runs = {run.__name__: run for run in (kills, outage, cap, wire)}
+    runs = {run.__name__: run for run in (kills, merges, outage, cap, wire)}
     parser.add_argument('run', choices=runs)
     parser.add_argument('--kills', type=int, default=1_000)
     parser.add_argument('--seed', type=int, default=1)

@@ -22,6 +22,13 @@ from worker import LEDGER, SENT, Job, numbers_in
 
 from profiler_node.wire.objects import unpack
 
+NEAR_THE_CAP: dict[str, Any] = {
+    'size': 9_000,
+    'urgent_every': 0,
+    'spool': {'max_bytes': 4_000_000},
+}
+"""A job that soon merges windows where nothing is uploaded."""
+
 _WORKER = Path(__file__).with_name('worker.py')
 _DRAIN_S = 120.0
 
@@ -184,3 +191,8 @@ def vary(store: FaultyStore, chance: random.Random) -> None:
     store.fault = chance.choice(
         [None, None, None, Fault.LOST_ACK, Fault.CUT_BODY, HTTPStatus.SERVICE_UNAVAILABLE]
     )
+
+
+def vary_rarely_up(store: FaultyStore, chance: random.Random) -> None:
+    """Have a robot be offline but for one life of thirty."""
+    store.fault = Fault.REFUSED if chance.random() < 29 / 30 else None

@@ -9,16 +9,11 @@ from contextlib import closing
 
 import pytest
 from faults import Fault, FaultyStore
-from ledger import Robot, account, kill_at_random, vary
+from ledger import NEAR_THE_CAP, Robot, account, kill_at_random, vary
 from worker import SPOOL, payload
 
 from profiler_node.bridge.batch import pack
 
-NEAR_THE_CAP = {
-    'size': 9_000,
-    'urgent_every': 0,
-    'spool': {'max_bytes': 4_000_000},
-}
 NOTHING_IS_SENT = {'metered': True}
 
 
