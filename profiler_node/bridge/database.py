@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from profiler_node.bridge.tables import COLUMNS, SCHEMA, VERSION, insert, is_whole, select
+from profiler_node.bridge.tables import COLUMNS, SCHEMA, TAKEN, VERSION, insert, is_whole, select
 
 _log = logging.getLogger(__name__)
 
 _PAGE_BYTES = 4096
+_PAGES_AT_ONCE = 256
 _LARGEST = 2**40  # bytes of a file whose header can be believed
 _PARTS = ('', '-wal', '-shm')  # of a database: it, its log, and the index of that
 _PART, _WHOLE = '.part', '.new'  # what is to replace a damaged file, until and when all is in it
@@ -50,6 +51,7 @@ def open_or_replace(path: Path, wal_bytes: int) -> sqlite3.Connection:
 def _open(path: Path, wal_bytes: int) -> sqlite3.Connection:
     database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     try:
+        database.execute('PRAGMA auto_vacuum = INCREMENTAL')  # of a new file alone
         database.execute('PRAGMA journal_mode = WAL')
         database.execute('PRAGMA synchronous = FULL')
         database.execute(f'PRAGMA wal_autocheckpoint = {wal_bytes // _PAGE_BYTES}')
@@ -130,9 +132,11 @@ def salvage(source: Path, database: sqlite3.Connection) -> dict[str, int]:
             return saved
         database.execute('BEGIN IMMEDIATE')
         for table in COLUMNS:
-            for row in _readable(damaged, select(table)):
+            for row in _readable(damaged, select(table, *TAKEN[table])):
                 if is_whole(table, row):
-                    saved[table] += insert(database, table, *row[2:])
+                    end = 2 + len(COLUMNS[table])
+                    more = dict(zip(TAKEN[table], row[end:], strict=True))
+                    saved[table] += insert(database, table, *row[2:end], **more)
         for _, digest in _readable(damaged, 'SELECT id, digest FROM accepted '):
             database.execute('INSERT OR IGNORE INTO accepted (digest) VALUES (?)', (digest,))
         for _, name, value in _readable(damaged, 'SELECT id, name, value FROM numbers '):
@@ -176,3 +180,17 @@ def used_bytes(database: sqlite3.Connection) -> int:
     (free,) = database.execute('PRAGMA freelist_count').fetchone()
     (size,) = database.execute('PRAGMA page_size').fetchone()
     return int((pages - free) * size)
+
+
+def free_bytes(database: sqlite3.Connection) -> int:
+    """Return the bytes of the file that hold nothing."""
+    (free,) = database.execute('PRAGMA freelist_count').fetchone()
+    (size,) = database.execute('PRAGMA page_size').fetchone()
+    return int(free * size)
+
+
+def shrink(database: sqlite3.Connection) -> bool:
+    """Give a part of the unused pages back to the disk; return whether that did anything."""
+    before = free_bytes(database)
+    database.execute(f'PRAGMA incremental_vacuum({_PAGES_AT_ONCE})').fetchall()
+    return free_bytes(database) < before

@@ -5,24 +5,23 @@ from collections.abc import Mapping
 
 from profiler_node.bridge.config import SpoolConfig
 from profiler_node.bridge.intake import Intake
-from profiler_node.bridge.uploader import Upload
+from profiler_node.bridge.uploader import Uploader
 from profiler_node.health import Level, Status
 
 _NS_PER_S = 1_000_000_000
-_NEARLY_FULL = 0.9
+_RECENT_S = 3_600.0
 
 
 def spool_status(intake: Intake, config: SpoolConfig) -> Status:
     """Return how profiles wait on the disk."""
-    backlog = intake.backlog
+    backlog, now_s = intake.backlog, time.monotonic()
+    lost = sum(backlog.dropped.values())
     level, message = Level.OK, f'{backlog.profiles} profile(s) wait'
     if intake.error:
         level, message = Level.ERROR, f'profiles wait in memory: {intake.error}'
-    elif backlog.dropped:
-        lost = sum(backlog.dropped.values())
-        level, message = Level.WARN, f'{lost} profile(s) were lost so far'
-    elif backlog.used_bytes > _NEARLY_FULL * config.max_bytes or backlog.merged:
-        level, message = Level.WARN, f'{backlog.merged} profile(s) merged into others to save room'
+    elif intake.degraded_s is not None and now_s - intake.degraded_s < _RECENT_S:
+        level = Level.WARN
+        message = f'short of room: {backlog.merged} profile(s) merged into others, {lost} lost'
     oldest_ns = backlog.oldest_ns
     age_s = None if oldest_ns is None else (time.time_ns() - oldest_ns) / _NS_PER_S
     values: Mapping[str, object] = {
@@ -42,17 +41,19 @@ def spool_status(intake: Intake, config: SpoolConfig) -> Status:
     return Status('spool', level, message, values)
 
 
-def upload_status(upload: Upload, store: str) -> Status:
+def upload_status(uploader: Uploader, store: str) -> Status:
     """Return how uploads are doing. store: its URL without credentials."""
-    now_s = time.monotonic()
+    upload, now_s = uploader.upload, time.monotonic()
     level, message = Level.OK, 'waiting for something to upload'
     if upload.succeeded_s is not None:
         message = 'uploading'
-    if upload.metered:
+    if upload.waits_for_budget:
+        message = 'waiting for the budget of bytes'
+    if uploader.metered:
         message = 'the link is metered: only what is urgent is sent'
-    if not upload.online:
+    if not uploader.online:
         message = 'said to be offline'
-    if upload.failures:
+    elif upload.failures:
         level = Level.ERROR if upload.error_is_lasting else Level.WARN
         message = upload.error
     values: Mapping[str, object] = {
@@ -65,8 +66,8 @@ def upload_status(upload: Upload, store: str) -> Status:
         'failures in a row': upload.failures,
         'last error': upload.error,
         'budget left today [bytes]': 'no limit' if upload.left_today is None else upload.left_today,
-        'metered': upload.metered,
-        'online': upload.online,
+        'metered': uploader.metered,
+        'online': uploader.online,
     }
     return Status('upload', level, message, values)
 

@@ -11,7 +11,8 @@ from typing import Any
 from profiler_node.bridge.batch import decompress, object_key, pack
 from profiler_node.bridge.tables import count_dropped, insert, is_whole, select
 
-_MOST_FORMED = 8  # batches that wait because the store does not take them
+_MOST_FORMED = 8  # batches that wait, of those that were not refused
+_MOST_REFUSED_BYTES = 32_000_000  # of those that were
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,24 @@ def _choose(
     database: sqlite3.Connection, most_bytes: int, *, newest_first: bool, urgent: bool
 ) -> tuple[Batch | None, Batch | None]:
     """Return the next batch that was never refused, and the one that was least often."""
-    formed, refused, newest_ns = _formed(database, newest_first=newest_first, urgent=urgent)
-    if formed is None or (newest_first and _newest_waiting(database, urgent=urgent) > newest_ns):
-        (count,) = database.execute('SELECT count(*) FROM batches').fetchone()
-        if count < _MOST_FORMED:
-            new = _form(database, most_bytes, newest_first=newest_first, urgent=urgent)
-            formed = new or formed
+    formed, newest_ns = _formed(database, newest_first=newest_first, urgent=urgent, refused=False)
+    refused, _ = _formed(database, newest_first=newest_first, urgent=urgent, refused=True)
+    waiting_ns = _newest_waiting(database, urgent=urgent) if newest_first else -math.inf
+    if (formed is None or waiting_ns > newest_ns) and _may_form(database, urgent=urgent):
+        new = _form(database, most_bytes, newest_first=newest_first, urgent=urgent)
+        formed = new or formed
     return formed, refused
+
+
+def _may_form(database: sqlite3.Connection, *, urgent: bool) -> bool:
+    """Whether there are not too many batches already: what is in one is not merged any more."""
+    query = (
+        'SELECT count(*), coalesce(sum(length(body)), 0) FROM batches'
+        ' WHERE urgent = ? AND (refusals > 0) = ?'
+    )
+    formed, _ = database.execute(query, (int(urgent), 0)).fetchone()
+    _, refused_bytes = database.execute(query, (int(urgent), 1)).fetchone()
+    return bool(formed < _MOST_FORMED and refused_bytes < _MOST_REFUSED_BYTES)
 
 
 def _newest_waiting(database: sqlite3.Connection, *, urgent: bool) -> float:
@@ -55,22 +67,21 @@ def _newest_waiting(database: sqlite3.Connection, *, urgent: bool) -> float:
 
 
 def _formed(
-    database: sqlite3.Connection, *, newest_first: bool, urgent: bool
-) -> tuple[Batch | None, Batch | None, int]:
-    """Return the next batch that was never refused, the one that was least often, and newest_ns."""
-    never, least, newest_ns = None, None, 0
+    database: sqlite3.Connection, *, newest_first: bool, urgent: bool, refused: bool
+) -> tuple[Batch | None, int]:
+    """Return the batch that is next of those that were refused, or were not, and newest_ns."""
     order = 'newest_ns DESC' if newest_first else 'id'
-    query = select('batches', 'refusals') + f'WHERE urgent = ? ORDER BY refusals, {order}'
-    for row in database.execute(query, (int(urgent),)).fetchall():
-        row_id, _, key, profiles, _, _, row_newest_ns, body, refusals = row
-        if not is_whole('batches', row):
-            database.execute('DELETE FROM batches WHERE id = ?', (row_id,))
-            count_dropped(database, 'damaged', profiles)
-        elif refusals:
-            least = least or Batch(key, body, profiles)
-        elif never is None:
-            never, newest_ns = Batch(key, body, profiles), row_newest_ns
-    return never, least, newest_ns
+    query = (
+        f'{select("batches")} WHERE urgent = ? AND (refusals > 0) = ?'
+        f' ORDER BY refusals, {order} LIMIT 1'
+    )
+    while row := database.execute(query, (int(urgent), int(refused))).fetchone():
+        row_id, _, key, profiles, _, newest_ns, body = row
+        if is_whole('batches', row):
+            return Batch(key, body, profiles), newest_ns
+        database.execute('DELETE FROM batches WHERE id = ?', (row_id,))
+        count_dropped(database, 'damaged', profiles)
+    return None, 0
 
 
 def _form(
@@ -86,11 +97,11 @@ def _form(
         if not is_whole('profiles', row):
             damaged.append(row[:1])
             continue
-        payload = decompress(row[-1])
-        if ids and (size + len(payload) > most_bytes or row[2] != robot_id):
+        payload = decompress(row[10])
+        if ids and size + len(payload) > most_bytes:
             break
         robot_id, size = row[2], size + len(payload)
-        taken_ns, newest_ns = min(taken_ns, row[10]), max(newest_ns, row[6])
+        taken_ns, newest_ns = min(taken_ns, row[11]), max(newest_ns, row[6])
         ids.append(row[:1])
         payloads.append(payload)
     if damaged:
@@ -100,8 +111,8 @@ def _form(
         return None
     in_order = payloads[::-1] if newest_first else payloads
     batch = Batch(object_key(robot_id, time.time_ns()), pack(in_order), len(ids))
-    values = (batch.key, len(ids), int(urgent), taken_ns, newest_ns, batch.body)
-    insert(database, 'batches', *values)
+    values = (batch.key, len(ids), int(urgent), newest_ns, batch.body)
+    insert(database, 'batches', *values, taken_ns=taken_ns)
     database.executemany('DELETE FROM profiles WHERE id = ?', ids)
     return batch
 
@@ -109,10 +120,15 @@ def _form(
 def _in_order(
     database: sqlite3.Connection, *, newest_first: bool, urgent: bool
 ) -> Iterator[tuple[Any, ...]]:
+    """Yield the profiles of the robot of the first."""
     order = 'DESC' if newest_first else 'ASC'
-    query = select('profiles') + f'WHERE urgent = ? ORDER BY start_ns {order}, id {order}'
-    with closing(database.execute(query, (int(urgent),))) as rows:
-        yield from rows
+    by_time = f'urgent = ? ORDER BY start_ns {order}, id {order}'
+    first = f'SELECT robot_id FROM profiles WHERE {by_time} LIMIT 1'  # noqa: S608 (our own words)
+    robot = database.execute(first, (int(urgent),)).fetchone()
+    if robot is not None:
+        query = f'{select("profiles", "taken_ns")} WHERE robot_id = ? AND {by_time}'
+        with closing(database.execute(query, (*robot, int(urgent)))) as rows:
+            yield from rows
 
 
 def refuse(database: sqlite3.Connection, key: str) -> None:

@@ -125,20 +125,31 @@ class Spool:
         All are durable when this returns, or none. What is over the caps gives way afterwards.
         """
         new = self._run(lambda database: self._insert(database, entries))
-        while self._run(self._room.step):
+        while self._run(
+            lambda database: self._room.is_over(database) and self._room.step(database)
+        ):
             pass
         return new
 
+    def make_room(self) -> bool:
+        """Do a part of what keeps the spool below its caps; return whether there is more to do.
+
+        To be called when there is time; `put` does no more than it must.
+        """
+        return self._run(self._room.step)
+
     def _insert(self, database: sqlite3.Connection, entries: Sequence[Entry]) -> int:
         new = 0
+        self._room.look_at_clock(database)
         for entry in entries:
             identity = (entry.robot_id, entry.stream, entry.segment, entry.epoch)
             digest = identity_digest(*identity, entry.window_start_ns)
             statement = 'INSERT INTO accepted (digest) VALUES (?) ON CONFLICT DO NOTHING'
             if database.execute(statement, (digest,)).rowcount:
                 window = entry.window_start_ns, entry.window_end_ns
-                rest = entry.source, int(entry.urgent), time.time_ns(), compress(entry.payload)
-                new += insert(database, 'profiles', *identity, *window, *rest)
+                rest = entry.source, int(entry.urgent), compress(entry.payload)
+                values = (*identity, *window, *rest)
+                new += insert(database, 'profiles', *values, taken_ns=time.time_ns())
         remembered = self._config.max_bytes // _BYTES_PER_REMEMBERED
         database.execute(
             'DELETE FROM accepted WHERE id <= (SELECT max(id) FROM accepted) - ?', (remembered,)

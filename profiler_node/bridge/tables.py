@@ -18,9 +18,9 @@ CREATE TABLE profiles (
     source TEXT NOT NULL,
     urgent INTEGER NOT NULL,
     taken_ns INTEGER NOT NULL,
-    payload BLOB NOT NULL,
-    checksum INTEGER NOT NULL,
     final INTEGER NOT NULL DEFAULT 0,
+    checksum INTEGER NOT NULL,
+    payload BLOB NOT NULL,
     UNIQUE (robot_id, stream, segment, epoch, start_ns)
 );
 CREATE INDEX by_time ON profiles (urgent, start_ns);
@@ -29,25 +29,28 @@ CREATE TABLE batches (
     key TEXT NOT NULL UNIQUE,
     profiles INTEGER NOT NULL,
     urgent INTEGER NOT NULL,
-    taken_ns INTEGER NOT NULL,
     newest_ns INTEGER NOT NULL,
-    body BLOB NOT NULL,
+    taken_ns INTEGER NOT NULL,
+    refusals INTEGER NOT NULL DEFAULT 0,
     checksum INTEGER NOT NULL,
-    refusals INTEGER NOT NULL DEFAULT 0
+    body BLOB NOT NULL
 );
 CREATE TABLE refused (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     key TEXT NOT NULL UNIQUE,
     profiles INTEGER NOT NULL,
     reason TEXT NOT NULL,
-    body BLOB NOT NULL,
-    checksum INTEGER NOT NULL
+    checksum INTEGER NOT NULL,
+    body BLOB NOT NULL
 );
 CREATE TABLE accepted (id INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL UNIQUE);
 CREATE TABLE numbers (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, value INTEGER NOT NULL);
 PRAGMA user_version = {VERSION};
 """
 """final: no other window can be merged with it. newest_ns: start of the last window in it.
+
+taken_ns: wall-clock time; it is changed when the clock was set, so no checksum is over it. What is
+large is last, so that the columns before it can be read without it.
 
 accepted: the identities that were taken, as digests, so that none is taken twice.
 """
@@ -56,13 +59,18 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         'profiles': (
             *('robot_id', 'stream', 'segment', 'epoch', 'start_ns', 'end_ns', 'source', 'urgent'),
-            *('taken_ns', 'payload'),
+            'payload',
         ),
-        'batches': ('key', 'profiles', 'urgent', 'taken_ns', 'newest_ns', 'body'),
+        'batches': ('key', 'profiles', 'urgent', 'newest_ns', 'body'),
         'refused': ('key', 'profiles', 'reason', 'body'),
     }
 )
 """What is written once, and has a checksum, by table."""
+
+TAKEN: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {'profiles': ('taken_ns',), 'batches': ('taken_ns',), 'refused': ()}
+)
+"""What else a row is written with, by table."""
 
 
 def checksum(*columns: object) -> int:
@@ -84,13 +92,13 @@ def is_whole(table: str, row: Sequence[object]) -> bool:
     return checksum(*row[2 : 2 + len(COLUMNS[table])]) == row[1]
 
 
-def insert(database: sqlite3.Connection, table: str, *values: object) -> int:
-    """Insert a row of COLUMNS unless its key is there; return how many were inserted."""
-    names = ('checksum', *COLUMNS[table])
+def insert(database: sqlite3.Connection, table: str, *values: object, **more: object) -> int:
+    """Insert a row of COLUMNS, and more, unless its key is there; return how many were."""
+    names = (*more, 'checksum', *COLUMNS[table])
     marks = ', '.join('?' * len(names))
     return database.execute(
         f'INSERT INTO {table} ({", ".join(names)}) VALUES ({marks}) ON CONFLICT DO NOTHING',  # noqa: S608
-        (checksum(*values), *values),
+        (*more.values(), checksum(*values), *values),
     ).rowcount
 
 

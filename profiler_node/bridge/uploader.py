@@ -24,6 +24,8 @@ from profiler_node.bridge.transport import Send
 _log = logging.getLogger(__name__)
 
 _LONGEST_LOOK_S = 60.0  # between two looks whether the budget allows it: clocks are set
+_SMALLEST_BATCH = 1_000  # bytes
+_ANSWERS = (ConfigurationError, RefusedError)  # there is a link
 _MOST_REFUSALS = 3  # of a batch, before it is set aside
 
 Connect = Callable[[], Send]
@@ -46,8 +48,7 @@ class Upload:
     succeeded_s: float | None = None
     next_try_s: float | None = None
     left_today: int | None = None
-    metered: bool = False
-    online: bool = True
+    waits_for_budget: bool = False
 
 
 def backoff_s(failures: int, config: BridgeConfig) -> float:
@@ -72,15 +73,19 @@ class Uploader:
         self._config = config
         self._send: Send | None = None
         self._budget: ByteBudget | None = None
+        self._batch_bytes = config.batch_bytes
         self._up_since_s: float | None = None
-        self._flushing = False
         self._stored: set[str] = set()  # batches that a full disk does not let us forget
         self._suspects: set[str] = set()  # batches that were refused since the last success
         self._refusals: Counter[str] = Counter()  # of batches while others went through
         self._stop = threading.Event()
         self._wake = threading.Event()
+        self._flush = threading.Event()
+        self._reconnect = threading.Event()
         self._thread = threading.Thread(target=self._run, name='uploader', daemon=True)
-        self.upload = Upload(metered=config.metered)
+        # Each of these is written by one thread alone.
+        self.upload = Upload()
+        self.metered, self.online = config.metered, True
 
     def start(self) -> None:
         """Begin."""
@@ -88,14 +93,14 @@ class Uploader:
 
     def set_metered(self, metered: bool) -> None:
         """Say whether the link is metered: then only what is urgent is sent."""
-        self.upload = replace(self.upload, metered=metered)
+        self.metered = metered
         self._wake.set()
 
     def set_online(self, online: bool) -> None:
         """Say whether there is a link: without one nothing is tried, with one it is tried now."""
-        if online and not self.upload.online:
-            self._up_since_s = None
-        self.upload = replace(self.upload, online=online)
+        if online and not self.online:
+            self._reconnect.set()
+        self.online = online
         self._wake.set()
 
     def hurry(self) -> None:
@@ -105,7 +110,8 @@ class Uploader:
 
     def flush(self) -> None:
         """Try now to send all there is, metered or not."""
-        self._flushing = True
+        self._reconnect.set()
+        self._flush.set()
         self._wake.set()
 
     def _run(self) -> None:
@@ -116,15 +122,17 @@ class Uploader:
             self._wake.clear()
             if not self._stop.is_set():
                 pause_s = self.turn()
-        self._flushing = self.upload.online and not self.upload.metered
         self.turn()  # what came in since the last look
 
     def turn(self) -> float:
         """Send what may be sent now; return how long to wait before the next turn [s]."""
-        if not self.upload.online and not self._flushing:
-            return _LONGEST_LOOK_S
+        flushing = self._flush.is_set()
+        self._flush.clear()
+        if self._reconnect.is_set():  # the link is another: what was learnt of it is forgotten
+            self._reconnect.clear()
+            self._send = self._up_since_s = None
         try:
-            while (pause_s := self._send_next()) is None:
+            while (pause_s := self._send_next(flushing=flushing)) is None:
                 pass
         except ConfigurationError as error:
             return self._failed(error, lasting=True)
@@ -133,7 +141,6 @@ class Uploader:
         except Exception as error:  # a fault of ours must not end all uploads without a word
             _log.exception('upload failed unexpectedly, kept for later')
             return self._failed(error)
-        self._flushing = False
         return pause_s
 
     def _failed(self, error: Exception, *, lasting: bool = False) -> float:
@@ -144,33 +151,34 @@ class Uploader:
         self.upload = replace(
             self.upload, failures=failures, error=str(error), error_is_lasting=lasting
         )
-        self._flushing = False
-        if isinstance(error, TransportError):
+        if isinstance(error, TransportError) and not isinstance(error, _ANSWERS):
             self._up_since_s = None
-        wait_s = backoff_s(32 if lasting else failures, self._config)
-        return max(wait_s, getattr(error, 'retry_after_s', None) or 0.0)
+        return backoff_s(32 if lasting else failures, self._config)
 
-    def _send_next(self) -> float | None:
+    def _send_next(self, *, flushing: bool) -> float | None:
         """Send one batch; return None, or how long to wait [s] where there is none to be sent."""
+        if not self.online and not flushing:
+            return _LONGEST_LOOK_S
         if self._send is None:
             self._send = self._connect()
         batch = self._spool.next_batch(
-            self._config.batch_bytes,
+            self._batch_bytes,
             newest_first=self._is_fresh(),
-            urgent_only=self.upload.metered and not self._flushing,
+            urgent_only=self.metered and not flushing,
         )
+        wait_s = self._charge(batch)
+        self.upload = replace(self.upload, waits_for_budget=wait_s > 0)
         if batch is None:
             return self._config.upload_interval_s
+        if wait_s:
+            return min(wait_s, _LONGEST_LOOK_S)
         if batch.key not in self._stored:
-            wait_s = self._charge(batch)
-            if wait_s:
-                return min(wait_s, _LONGEST_LOOK_S)
             self._try(self._send, batch)
             self._stored.add(batch.key)
         self._spool.confirm(batch)
         self._stored.discard(batch.key)
         self._succeeded(batch)
-        return 0.0 if self._stop.is_set() and not self._flushing else None
+        return None
 
     def _try(self, send: Send, batch: Batch) -> None:
         """Send batch. Raises TransportError."""
@@ -182,6 +190,8 @@ class Uploader:
         except RefusedError:
             self._spool.refuse(batch)
             self._suspects.add(batch.key)
+            # It may be too large for the store: the next ones are smaller, until one goes through.
+            self._batch_bytes = max(self._batch_bytes // 2, _SMALLEST_BATCH)
             raise
 
     def _is_fresh(self) -> bool:
@@ -189,7 +199,7 @@ class Uploader:
         since_s = self._up_since_s
         return since_s is None or time.monotonic() - since_s < self._config.newest_first_s
 
-    def _charge(self, batch: Batch) -> float:
+    def _charge(self, batch: Batch | None) -> float:
         """Charge batch to the budget; return how long it has to wait instead [s], 0 if not.
 
         Durably, and before it is sent: a robot that restarts again and again keeps to it too.
@@ -197,10 +207,11 @@ class Uploader:
         if self._budget is None:
             kept = {name: self._spool.number(name) for name in NUMBERS}
             self._budget = ByteBudget(self._config.bytes_per_s, self._config.bytes_per_day, kept)
-        size, steady_s, wall_ns = len(batch.body), time.monotonic(), time.time_ns()
-        wait_s = self._budget.wait_s(size, steady_s, wall_ns)
-        if self._is_limited and not wait_s:
-            self._spool.keep_numbers(self._budget.charge(size, steady_s, wall_ns))
+        wait_s, steady_s, wall_ns = 0.0, time.monotonic(), time.time_ns()
+        if batch is not None and batch.key not in self._stored:
+            wait_s = self._budget.wait_s(len(batch.body), steady_s, wall_ns)
+            if self._is_limited and not wait_s:
+                self._spool.keep_numbers(self._budget.charge(len(batch.body), steady_s, wall_ns))
         self.upload = replace(self.upload, left_today=self._budget.left_today(wall_ns))
         return wait_s
 
@@ -215,6 +226,8 @@ class Uploader:
 
     def _succeeded(self, batch: Batch) -> None:
         now_s = time.monotonic()
+        if len(batch.body) >= self._batch_bytes // 2:
+            self._batch_bytes = min(self._batch_bytes * 2, self._config.batch_bytes)
         if self.upload.failures:
             _log.info('uploads go through again')
         if self._up_since_s is None:

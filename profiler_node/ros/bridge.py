@@ -118,7 +118,7 @@ class Bridge(ProcessNode):
 
     def _statuses(self) -> Iterable[Status]:
         yield spool_status(self._intake, self._spool_config)
-        yield upload_status(self._uploader.upload, shown(self._url))
+        yield upload_status(self._uploader, shown(self._url))
 
     def expects_more(self) -> bool:
         """Whether a profiler is still there: stopped together with us, it has yet to flush."""

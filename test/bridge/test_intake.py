@@ -1,12 +1,16 @@
 """Profiles become durable without anybody waiting for the disk."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
+from profiler_node.bridge.config import SpoolConfig
 from profiler_node.bridge.errors import SpoolError
+from profiler_node.bridge.health import spool_status
 from profiler_node.bridge.intake import Intake
 from profiler_node.bridge.spool import Entry, Spool
+from profiler_node.health import Level
 
 MINUTE_NS = 60 * 10**9
 
@@ -101,3 +105,60 @@ def test_stopping_with_a_disk_that_fails_says_what_is_left(disk):
     intake.take(entry(1))
     assert not intake.stop(5.0)
     assert intake.waiting == 1
+
+
+def test_a_profile_that_cannot_be_stored_does_not_hold_up_the_others(disk, logged):
+    intake = Intake(disk, lambda: None)
+    for number in range(5):
+        intake.take(entry(number))
+    intake.take(replace(entry(5), stream='\udcff'))
+    for number in range(6, 9):
+        intake.take(entry(number))
+    intake.start()
+    until(lambda: not intake.waiting)
+    assert intake.stop(5.0)
+    assert intake.backlog.profiles == 8
+    assert intake.backlog.dropped == {'unstorable': 1}
+    assert 'cannot be stored' in logged[0]
+
+
+def test_a_fault_of_ours_does_not_end_the_thread(disk, logged):
+    intake = Intake(disk, lambda: None)
+    disk.error = KeyError('a bug')
+    intake.start()
+    until(lambda: intake.error)
+    disk.error = None
+    intake.take(entry(1))
+    until(lambda: not intake.waiting)
+    until(lambda: not intake.error)
+    assert intake.stop(5.0)
+    assert 'profiles wait in memory' in logged[0]
+
+
+def test_what_is_urgent_is_dropped_last(disk):
+    intake = Intake(disk, lambda: None, most_bytes=3_000)
+    for number in range(6):
+        intake.take(entry(number, urgent=number in {0, 1}))
+    intake.start()
+    assert intake.stop(5.0)
+    assert disk.spool.backlog().dropped == {'memory': 3}
+    assert disk.spool.next_batch(10_000, urgent_only=True).profiles == 2
+
+
+def test_losses_are_told_for_an_hour(disk, monkeypatch):
+    config = SpoolConfig()
+    intake = Intake(disk, lambda: None, most_bytes=2_000)
+    disk.spool.count_dropped('memory', 5)  # in an earlier run
+    intake.start()
+    until(lambda: intake.backlog.dropped)
+    assert spool_status(intake, config).level == Level.OK
+    for number in range(500):
+        intake.take(entry(number))
+    until(lambda: intake.backlog.dropped.get('memory', 0) > 5)
+    assert spool_status(intake, config).level == Level.WARN
+    assert intake.stop(5.0)
+    now_s = time.monotonic()
+    monkeypatch.setattr('time.monotonic', lambda: now_s + 3_700.0)
+    assert spool_status(intake, config).level == Level.OK
+    intake.error = 'disk is full'
+    assert spool_status(intake, config).level == Level.ERROR

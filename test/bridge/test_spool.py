@@ -146,15 +146,32 @@ def test_a_refused_batch_lets_the_others_go_first(path):
         assert spool.next_batch(1) == first
 
 
-def test_a_store_that_refuses_everything_does_not_fill_the_spool_with_batches(path):
+def test_what_is_refused_does_not_keep_others_from_being_sent(path):
     with Spool(path) as spool:
         spool.put([entry(number) for number in range(50)])
-        for _ in range(100):
+        for _ in range(49):
             spool.refuse(spool.next_batch(1))
-        backlog = spool.backlog()
-        assert backlog.profiles + backlog.batches == 50
-        assert backlog.batches <= 8
-        assert len(sent(spool, 1)) == 50
+        assert list(unpack(spool.next_batch(1).body)) == [b'payload-49']
+        spool.put([entry(50, urgent=True)])
+        assert list(unpack(spool.next_batch(1, urgent_only=True).body)) == [b'payload-50']
+        assert len(sent(spool, 1)) == 51
+
+
+def test_few_batches_are_formed_before_they_can_be_sent(path):
+    with Spool(path) as spool:
+        for number in range(50):
+            spool.put([entry(number)])
+            spool.next_batch(1, newest_first=True)
+        assert waiting(spool) == (42, 8)
+        spool.put([entry(50, urgent=True)])
+        assert list(unpack(spool.next_batch(1).body)) == [b'payload-50']
+
+
+def test_profiles_of_two_robots_that_come_in_turns_go_into_two_objects(path):
+    with Spool(path) as spool:
+        for number in range(40):
+            spool.put([entry(number, robot_id='a'), entry(number, robot_id='b')])
+        assert [len(batch) for batch in sent(spool)] == [40, 40]
 
 
 def test_what_was_set_aside_is_kept_for_a_look_and_bounded(path):

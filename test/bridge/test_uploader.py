@@ -13,8 +13,10 @@ from profiler_node.bridge.errors import (
     TransportError,
     UnreachableError,
 )
+from profiler_node.bridge.health import upload_status
 from profiler_node.bridge.spool import Entry, Spool
 from profiler_node.bridge.uploader import Uploader, backoff_s
+from profiler_node.health import Level
 from profiler_node.wire.objects import unpack
 
 MINUTE_NS = 60 * 10**9
@@ -371,3 +373,77 @@ def test_a_bad_setting_is_named(name):
 def test_a_setting_of_another_type_is_named():
     with pytest.raises(ValueError, match=r'batch_bytes is 1000\.5, it must be int'):
         BridgeConfig(batch_bytes=1000.5)
+
+
+def test_being_told_that_there_is_no_link_ends_a_turn(spool, link):
+    fill(spool, *range(20))
+    uploader = one_by_one(spool, link)
+    slow = link.send
+
+    def send(key, body):
+        slow(key, body)
+        if len(link.objects) == 3:
+            uploader.set_online(False)
+
+    link.send = send
+    uploader.turn()
+    assert len(link.objects) == 3
+
+
+def test_a_flush_during_a_try_is_not_forgotten(spool, link):
+    fill(spool, 0, 1)
+    fill(spool, 2, urgent=True)
+    uploader = one_by_one(spool, link, metered=True)
+
+    def send(*_):
+        uploader.flush()
+        raise TransportError('cut')
+
+    good, link.send = link.send, send
+    uploader.turn()
+    link.send = good
+    uploader.turn()
+    assert sorted(link.numbers) == [0, 1, 2]
+
+
+def test_a_store_with_a_limit_of_size_gets_smaller_objects(spool, link, logged):
+    good = link.send
+
+    def send(key, body):
+        if len(list(unpack(body))) > 4:
+            raise RefusedError('413 too large')
+        good(key, body)
+
+    link.send = send
+    fill(spool, *range(100))
+    uploader = one_by_one(spool, link, batch_bytes=10_000)
+    for number in range(100, 110):
+        uploader.turn()
+        fill(spool, number)
+    uploader.turn()
+    backlog = spool.backlog()
+    assert (backlog.profiles, backlog.batches) == (0, 0)
+    # The first ones were formed too large: they are kept for a look.
+    assert backlog.refused >= 1
+    assert len(link.numbers) >= 70
+    assert any('set aside' in line for line in logged)
+
+
+def test_how_it_is_doing_is_told(spool, link):
+    uploader = one_by_one(spool, link, bytes_per_day=100)
+    assert upload_status(uploader, 's3://b').message == 'waiting for something to upload'
+    uploader.turn()
+    assert upload_status(uploader, 's3://b').values['budget left today [bytes]'] == 100
+    fill(spool, *range(10))
+    uploader.turn()
+    status = upload_status(uploader, 's3://b')
+    assert (status.level, status.message) == (Level.OK, 'waiting for the budget of bytes')
+    link.error = ConfigurationError('403')
+    uploader = one_by_one(spool, link)
+    uploader.turn()
+    assert upload_status(uploader, 's3://b').level == Level.ERROR
+    link.error = TransportError('cut')
+    uploader.turn()
+    assert (upload_status(uploader, 's3://b').level, uploader.upload.failures) == (Level.WARN, 2)
+    uploader.set_online(False)
+    assert upload_status(uploader, 's3://b').message == 'said to be offline'
