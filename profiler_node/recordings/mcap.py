@@ -24,7 +24,7 @@ from profiler_node.recordings.message import (
 )
 
 MAGIC = b'\x89MCAP0\r\n'
-_FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 2, 3, 4, 5, 6
+_FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 2, 3, 4, 5, 6, 15
 _LAST_OPCODE, _FIRST_PRIVATE = 15, 128
 
 _RECORD = struct.Struct('<BQ')  # opcode, length
@@ -63,13 +63,14 @@ class McapFile:
         self._note = note
         self._schemas: dict[int, tuple[str, str, str]] = {}
         self._channels: dict[int, Topic] = {}
-        self._indexed = False
+        self._indexed = self._complete = False
         self._filter = Filter(None, Span())
         if self._file.read(len(MAGIC)) != MAGIC:
             self._file.close()
             raise RecordingError(f'{path} is no MCAP file')
         with suppress(*_DAMAGE):
             self._indexed = self._read_index()
+            self._complete = True
 
     def close(self) -> None:
         """Close the file."""
@@ -96,7 +97,9 @@ class McapFile:
         if len(footer) < _FOOTER_BYTES or not footer.endswith(MAGIC):
             raise _DamageError('the end is missing')
         start, _, checksum = _FOOTER_BODY.unpack_from(footer, _RECORD.size)
-        self._file.seek(start or self._size)
+        if not start:
+            return False  # it was written without one
+        self._file.seek(start)
         index = self._file.read()[: -len(MAGIC) - 4]  # all that the checksum is of
         if checksum and zlib.crc32(index) != checksum:
             raise _DamageError('the index is damaged')
@@ -138,10 +141,14 @@ class McapFile:
                 if opcode == _CHUNK:
                     self._file.seek(place + _RECORD.size)
                     yield place, opcode, length
-                self._note(f'it ends at byte {place}, not closed')
+                self._note(f'it ends at byte {place if invalid else self._size}, not closed')
                 return
+            if opcode == _DATA_END:
+                break
             yield place, opcode, length
             place = end
+        if not self._complete:
+            self._note('its index is damaged, all messages before it are read')
 
     def _next_chunk(self, position: int) -> int:
         """Return where the next whole chunk from position on begins, 0 if there is none."""

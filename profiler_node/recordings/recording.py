@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 
@@ -19,6 +20,8 @@ from profiler_node.recordings.message import Message, Messages, RecordingError, 
 
 _METADATA = 'metadata.yaml'
 _NAMES = re.compile(r'.+\.(mcap|db3|bag|bag\.active)(\.zstd)?')
+_SORTED_BYTES = 8 * 2**20
+_log_ns = attrgetter('log_ns')
 _NUMBERS = re.compile(r'(\d+)')
 _Loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 
@@ -111,13 +114,17 @@ class Recording:
         return list(found)
 
     def messages(self, wanted: Collection[str] | None = None, span: Span | None = None) -> Messages:
-        """Yield the messages on the wanted topics, None for all, as they are in the files.
+        """Yield the messages on the wanted topics, None for all, in the order of their times.
 
-        A message that cannot be decompressed comes as it is. Raises RecordingError.
+        What is more than 8 MB away from its place stays where it is in the files. A message that
+        cannot be decompressed comes as it is. Raises RecordingError.
         """
+        return _in_order(self._messages(wanted, span or Span()))
+
+    def _messages(self, wanted: Collection[str] | None, span: Span) -> Messages:
         for file in self._readers():
             try:
-                for message in file.messages(wanted, span or Span()):
+                for message in file.messages(wanted, span):
                     if message.data[:4] == ZSTD_MAGIC and message.topic.encoding == 'cdr':
                         yield _unpacked(message)
                     else:
@@ -170,6 +177,23 @@ class Recording:
         if self._unpacked[2]:
             self.problems.append(prefix + self._unpacked[2])
         return self._unpacked[1]
+
+
+def _in_order(messages: Messages) -> Messages:
+    """Yield messages in the order of their times, as far as those can be compared in memory."""
+    waiting: list[Message] = []
+    size = 0
+    for message in messages:
+        waiting.append(message)
+        size += len(message.data)
+        if size > _SORTED_BYTES:
+            waiting.sort(key=_log_ns)  # little work where they are in order
+            ready = len(waiting) - len(waiting) // 2
+            yield from waiting[:ready]
+            del waiting[:ready]
+            size = sum(len(each.data) for each in waiting)
+    waiting.sort(key=_log_ns)
+    yield from waiting
 
 
 def _magic(path: Path) -> bytes:

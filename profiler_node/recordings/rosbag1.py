@@ -105,7 +105,9 @@ class Rosbag1File:
             elif head[b'op'][0] in {_MESSAGE, _CONNECTION}:
                 self._file.seek(place)
                 record = memoryview(self._file.read(start + length - place))
-                yield from self._noting(f'the record at byte {place} is damaged', record)
+                whole = start + length <= self._size
+                what = f'the record at byte {place} is damaged' if whole else ''
+                yield from self._noting(what, record)
         if unknown := self._filter.unknown:
             self._note(f'{unknown} messages are of topics whose description is lost')
 
@@ -155,7 +157,11 @@ class Rosbag1File:
             block = self._file.read(_SEARCH_BYTES + _OVERLAP_BYTES)
             for found in _CHUNK_OPCODE.finditer(block):
                 for start in range(found.start() - _LENGTH.size, found.start() - 96, -1):
-                    if start >= 0 and position + start >= first and _is_chunk(block[start:]):
+                    if (
+                        start >= 0
+                        and position + start >= first
+                        and _is_chunk(block[start : start + _OVERLAP_BYTES])
+                    ):
                         return position + start
             position += _SEARCH_BYTES
         return 0

@@ -63,20 +63,25 @@ class SqliteFile:
     def messages(self, wanted: Collection[str] | None, span: Span) -> Messages:
         """Yield the messages on the wanted topics, None for all, as they are in the file."""
         numbers = [n for n, topic in self._topics.items() if wanted is None or topic.name in wanted]
+        # All rows are walked, or damage between those that are wanted would be met again and again.
+        marks = ','.join('?' * len(numbers))
         query = (
-            'SELECT id, topic_id, timestamp, data FROM messages NOT INDEXED '  # noqa: S608
-            f'WHERE id > ? AND topic_id IN ({",".join("?" * len(numbers))}) '
-            'AND timestamp >= ? AND timestamp < ? ORDER BY id'
+            f'SELECT id, topic_id, timestamp, CASE WHEN topic_id IN ({marks}) '  # noqa: S608
+            'AND timestamp >= ? AND timestamp < ? THEN data END '
+            'FROM messages NOT INDEXED WHERE id > ? ORDER BY id'
         )
         self._row, self._rows = 0, self._last_row()
         while self._row < self._rows:
             try:
-                rows = self._database.execute(query, (self._row, *numbers, *span))
+                rows = self._database.execute(query, (*numbers, *span, self._row))
                 for row, number, log_ns, data in rows:
+                    if row <= self._row or number is None:  # as in a page of zeros
+                        raise sqlite3.DatabaseError('no row of a message')  # noqa: TRY301
                     self._row = row
-                    yield Message(self._topics[number], log_ns, memoryview(data))
+                    if data is not None:
+                        yield Message(self._topics[number], log_ns, memoryview(data))
                 self._row = self._rows
-            except (sqlite3.DatabaseError, TypeError) as error:
+            except sqlite3.DatabaseError as error:
                 self._row = self._skip_damage(str(error))
 
     def _last_row(self) -> int:
@@ -94,9 +99,10 @@ class SqliteFile:
 
     def _after_damage(self) -> int | None:
         """Return a row behind the damage that can be read, close to it; None if there is none."""
-        bad, step = self._row, 1
-        while (good := self._readable_from(self._row + step)) is None:
-            bad, step = self._row + step, 2 * step
+        first = bad = self._row + 1
+        step = 1
+        while (good := self._readable_from(first + step)) is None:
+            bad, step = first + step, 2 * step
             if step > _LAST_ROW:
                 return None
         if not good:
@@ -117,7 +123,9 @@ class SqliteFile:
             found = self._database.execute(query, (row,)).fetchone()
         except sqlite3.DatabaseError:
             return None
-        return int(found[0]) if found else 0
+        if found is None:
+            return 0
+        return int(found[0]) if found[0] >= row else None
 
 
 def _opened(path: Path) -> sqlite3.Connection:
