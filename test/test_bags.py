@@ -7,7 +7,9 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+from recorded import messages, write, write1
 from rosbags.highlevel import AnyReader
+from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
@@ -254,3 +256,73 @@ def test_topics_without_a_definition_do_not_hide_those_that_have_one(recording):
     assert {p.source.message_type for p in unknown} == {'realsense_msgs/msg/StreamInfo'}
     assert sum(p.counters.seen for p in unknown) == 2
     assert sum(p.counters.decoded for p in profiles) == 133
+
+
+def test_a_ros1_recording_gives_the_profiles_of_the_same_messages_in_ros2(tmp_path):
+    items = messages(2.0)
+    expected = {p.source.stream: p for p in profile_bag(write(tmp_path / 'bag', items))}
+    found = {p.source.stream: p for p in profile_bag(write1(tmp_path / 'a.bag', items))}
+    assert found.keys() == expected.keys() == {'camera', 'imu'}
+    for name, profile in expected.items():
+        assert found[name].counters.decoded == profile.counters.seen
+        assert found[name].source == profile.source
+        assert found[name].features.keys() == profile.features.keys()
+
+
+def test_types_of_ros1_come_from_the_bag_with_its_times_and_without_its_sequence(tmp_path):
+    store = get_typestore(Stores.ROS1_NOETIC)
+    text = 'Header header\ntime due\nduration took\nchar letter\nfloat32[] cells\n'
+    store.register(get_types_from_msg(text, 'my_msgs/msg/Job'))
+    time, span = (store.types[f'builtin_interfaces/msg/{name}'] for name in ('Time', 'Duration'))
+    with Writer1(tmp_path / 'a.bag') as writer:
+        connection = writer.add_connection('jobs//all', 'my_msgs/msg/Job', typestore=store)
+        for number in range(3):
+            header = store.types['std_msgs/msg/Header'](77, time(1000 + number, 5), 'base')
+            cells = np.array([1.5, 2.5], np.float32)
+            job = store.types['my_msgs/msg/Job'](header, time(7, 8), span(9, 10), 65, cells)
+            data = store.serialize_ros1(job, 'my_msgs/msg/Job')
+            writer.write(connection, (1000 + number) * 10**9, data)
+        writer.write(connection, 1004 * 10**9, b'short')
+    (profile,) = profile_bag(tmp_path / 'a.bag')
+    assert (profile.source.stream, profile.source.message_type) == ('jobs/all', 'my_msgs/msg/Job')
+    assert profile.counters.decoded == 3
+    assert dict(profile.counters.decode_errors) == {'malformed': 1}
+    means = {
+        name: feature.moments.mean
+        for name, feature in profile.features.items()
+        if name.startswith('field/')
+    }
+    assert means == {
+        **{'field/due': 7.000000008, 'field/took': 9.00000001},
+        **{'field/letter': 65.0, 'field/cells': 2.0},
+    }
+    assert profile.features['message/frame_id'].top(1) == [('base', 3)]
+    assert profile.features['message/interval_s'].moments.mean == 1.0
+
+
+def test_definitions_of_unknown_encoding_are_taken_from_what_is_installed(tmp_path):
+    bag = write(tmp_path / 'bag', messages(1.0), 'sqlite')
+    (path,) = bag.glob('*.db3')
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE message_definitions SET encoding='unknown'")
+    assert {p.source.stream: p.counters.decoded for p in profile_bag(bag)} == {
+        'camera': 10,
+        'imu': 50,
+    }
+
+
+def test_segments_do_not_depend_on_where_their_topic_is_in_the_file(tmp_path, serialized):
+    """As of a converter that writes one topic after the other, more than is sorted in memory."""
+    frames = [item for item in messages(4.0, pixels=600_000) if item[0] == '/camera']
+    with Writer(tmp_path / 'bag', version=9) as writer:
+        camera = writer.add_connection('/camera', 'sensor_msgs/msg/Image', typestore=STORE)
+        mode = writer.add_connection('/mode', 'std_msgs/msg/String', typestore=STORE)
+        for _, log_ns, data in frames:
+            writer.write(camera, log_ns, data)
+        for index, name in ((0, 'docked'), (10, 'driving'), (30, 'docked')):
+            writer.write(mode, frames[index][1], serialized('std_msgs/msg/String', data=name))
+    profiles = profile_bag(tmp_path / 'bag', ['/camera'], segment=SegmentConfig('/mode'))
+    assert {p.source.segment: p.counters.decoded for p in profiles} == {
+        'docked': 20,
+        'driving': 20,
+    }

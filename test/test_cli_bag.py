@@ -1,0 +1,238 @@
+"""edge-profiler bag: recordings in, a summary and profiles in a store out."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from recorded import FORMATS, FORMATS1, START_NS, any_bag, cut, messages, only_file, write
+
+from profiler_node import cli
+from profiler_node.bags import profile_bag
+from profiler_node.bridge.batch import object_key
+from profiler_node.fleet.store import read_profiles
+
+ITEMS = messages(4.0)
+SECOND = 10**9
+
+
+@pytest.fixture
+def bag(tmp_path):
+    return write(tmp_path / 'bag', ITEMS)
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs the command; returns its status, and what it printed to stdout and stderr."""
+
+    def call(*arguments):
+        try:
+            status = cli.main(['bag', '--jobs', '1', *map(str, arguments)])
+        except SystemExit as exit_:
+            status = exit_.code
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def stored(store):
+    """The profiles in a store, by identity."""
+    return {profile.identity: profile for profile in read_profiles(str(store), pytest.fail)}
+
+
+def exact(profiles):
+    """All of profiles that does not depend on chance or on the machine."""
+    return sorted(
+        (
+            *(p.source.stream, p.source.topic, p.source.message_type, p.window_start_ns),
+            *(p.window_end_ns, p.counters.seen, p.counters.decoded),
+            [
+                (name, feature.count, feature.top(9))
+                if feature.kind == 'categorical'
+                else (name, feature.moments, feature.missing)
+                for name, feature in p.features.items()
+            ],
+        )
+        for p in profiles
+    )
+
+
+def test_every_format_gives_the_same_profiles(tmp_path, bag, run):
+    expected = exact(profile_bag(bag))
+    assert len(expected) == 2
+    for kind in [*FORMATS, *FORMATS1]:
+        other = any_bag(tmp_path / kind, ITEMS, kind)
+        status, out, err = run(other, '--out', tmp_path / f'{kind}_store')
+        assert (status, err) == (0, ''), kind
+        assert '240 messages' in out
+        assert exact(stored(tmp_path / f'{kind}_store').values()) == expected, kind
+
+
+def test_the_summary_says_what_became_of_each_topic(bag, run):
+    status, out, err = run(bag)
+    assert (status, err) == (0, '')  # no progress bar where there is no terminal
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line[:1] == '/'}
+    assert rows['/camera'][:5] == ['sensor_msgs/msg/Image', '40', '40', '1', '3.9']
+    assert rows['/imu'][:5] == ['sensor_msgs/msg/Imu', '200', '200', '1', '4.0']
+    assert 'not kept: --out STORE keeps them' in out
+
+
+def test_errors_are_told_by_reason(tmp_path, run):
+    items = [*ITEMS[:10], ('/camera', START_NS + SECOND, b'\0\1\0\0broken')]
+    status, out, _ = run(write(tmp_path / 'bag', items))
+    assert status == 0
+    (row,) = [line for line in out.splitlines() if line.startswith('/camera')]
+    assert row.split()[2:4] == ['3', '2']
+    assert row.rstrip().endswith('malformed 1')
+
+
+@pytest.mark.parametrize('kind', ['mcap', 'mcap_zstd', 'ros1', 'ros1_lz4', 'sqlite'])
+def test_a_damaged_recording_is_profiled_as_far_as_it_goes(tmp_path, run, kind):
+    path = any_bag(tmp_path / 'bag', ITEMS, kind)
+    path = path if path.is_file() else only_file(path)
+    cut(path, path.stat().st_size * 2 // 3)
+    status, out, err = run(path, '--out', tmp_path / 'store')
+    assert status == 3
+    (total,) = [line for line in out.splitlines() if 'recording(s)' in line]
+    count = int(total.split()[2])
+    assert 120 < count < 200
+    assert err.count('\n') == 1
+    assert f'read {count} messages, the last of 2023-11-14 22:14:0' in err
+    expected = exact(profile_bag(write(tmp_path / 'part', ITEMS[:count])))
+    if kind != 'sqlite':  # where pages between others may be missing
+        assert exact(stored(tmp_path / 'store').values()) == expected
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'status', 'message'),
+    [
+        (['/no/such/bag'], 1, '/no/such/bag: No such file or directory'),
+        ([__file__], 1, 'is neither MCAP nor sqlite3 nor a ROS 1 bag'),
+        (['{bag}', '--topic', '/camra'], 1, 'has no topic /camra'),
+        (['{bag}', '--config', '/no/such.yaml'], 2, '/no/such.yaml'),
+        (['{bag}', '--window', '0'], 2, 'length_s is 0.0'),
+        (['{bag}', '--tag', 'firmware'], 2, 'must be key=value'),
+        (['{bag}', '--start', '12'], 2, "'12' is neither +S nor an ISO time"),
+        (['{bag}', '--jobs', '0'], 2, 'is not 1 or more'),
+        (['{bag}', '--out', 'ftp://x'], 2, 'ftp://x'),
+        ([], 2, 'required: BAG'),
+    ],
+)
+def test_what_goes_wrong_is_said_and_has_a_status(bag, run, arguments, status, message):
+    found, _, err = run(*(argument.format(bag=bag) for argument in arguments))
+    assert found == status
+    assert message in err
+
+
+def test_one_that_fails_does_not_stop_the_others(tmp_path, bag, run):
+    status, out, err = run(tmp_path / 'none', bag)
+    assert status == 1
+    assert 'none: No such file' in err
+    assert f'{bag}: 240 messages' in out
+
+
+def test_recordings_without_metadata_are_told_apart(bag, run):
+    (bag / 'metadata.yaml').unlink()
+    status, _, err = run(bag)
+    assert status == 3
+    assert 'metadata.yaml is missing; read 240 messages' in err
+
+
+def test_many_at_once_give_what_one_after_the_other_gives(tmp_path, run):
+    bags = [
+        write(tmp_path / f'bag{n}', messages(2.0, n * 90 * SECOND), kind)
+        for n, kind in enumerate(('mcap', 'sqlite', 'mcap_zstd'))
+    ]
+    status, sequential, _ = run(*bags, '--out', tmp_path / 'a')
+    assert status == 0
+    status, parallel, err = run('--jobs', '2', *bags, '--out', tmp_path / 'b')
+    assert (status, err) == (0, '')
+    one, two = stored(tmp_path / 'a'), stored(tmp_path / 'b')
+    assert len(one) == 6
+    assert one.keys() == two.keys()
+    assert exact(one.values()) == exact(two.values())
+
+    def counts(text):
+        return [line.split()[:5] for line in text.splitlines() if line.startswith('/c')]
+
+    assert counts(sequential) == counts(parallel)
+
+
+def test_a_repeated_run_adds_nothing_to_what_is_read(tmp_path, bag, run):
+    for _ in range(2):
+        assert run(bag, '--robot-id', 'r1', '--out', tmp_path / 'store')[0] == 0
+    objects = sorted(p.relative_to(tmp_path / 'store') for p in tmp_path.glob('store/*/*/*'))
+    assert len(objects) == 2
+    alike = object_key('r1', 0)
+    assert all(
+        len(each.name) == len(alike.rpartition('/')[2]) and '/r1/' in str(each) for each in objects
+    )
+    profiles = list(read_profiles(str(tmp_path / 'store'), pytest.fail))
+    assert exact(profiles) == exact(profile_bag(bag))
+
+
+def test_two_recordings_that_share_a_window_are_both_kept(tmp_path, run):
+    first = write(tmp_path / 'first', messages(2.0))
+    second = write(tmp_path / 'second', messages(2.0, 10 * SECOND))
+    for each in (first, second):
+        assert run(each, '--topic', '/imu', '--out', tmp_path / 'store')[0] == 0
+    profiles = stored(tmp_path / 'store').values()
+    assert sorted(p.epoch * SECOND - START_NS for p in profiles) == [0, 10 * SECOND]
+    assert sum(p.counters.seen for p in profiles) == 200
+
+
+def test_streams_are_those_of_the_live_node(tmp_path, bag, run):
+    config = tmp_path / 'profiler.yaml'
+    config.write_text(
+        '/**: {ros__parameters: {robot_id: r1, tags: [firmware=1], window: {length_s: 2.0},'
+        'streams: [front, gone], stream: {front: {topic: camera, kind: depth}}}}',
+        encoding='utf-8',
+    )
+    given = ('--config', config, '--tag', 'site=a', '--epoch', '0', '--out', tmp_path / 'store')
+    assert run(bag, *given)[0] == 0
+    profiles = stored(tmp_path / 'store')
+    assert sorted(identity[:5] for identity in profiles) == [
+        ('r1', 'front', '', 0, START_NS),
+        ('r1', 'front', '', 0, START_NS + 2 * SECOND),
+    ]
+    (profile, *_) = profiles.values()
+    assert dict(profile.source.tags) == {'firmware': '1', 'site': 'a'}
+    assert 'depth/range_m' in profile.features
+    status, out, _ = run(bag, '--config', config, '--topic', 'gone=/imu')
+    assert status == 0
+    assert 'gone=/imu' in out
+    assert '/camera' not in out
+
+
+@pytest.mark.parametrize(
+    'span',
+    [
+        ('--start', '+1', '--end', '+2.5'),
+        ('--start', '2023-11-14T22:14:01Z', '--end', '2023-11-14T23:14:02.5+01:00'),
+        ('--start', '2023-11-14T22:14:01', '--end', '+2.5'),
+    ],
+)
+def test_a_part_is_chosen_by_times_of_receipt(tmp_path, bag, run, span):
+    assert run(bag, *span, '--out', tmp_path / 'store')[0] == 0
+    part = [item for item in ITEMS if SECOND <= item[1] - START_NS < 2.5 * SECOND]
+    expected = exact(profile_bag(write(tmp_path / 'part', part)))
+    assert exact(stored(tmp_path / 'store').values()) == expected
+
+
+def test_a_terminal_sees_how_far_it_is(bag):
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, '-m', 'profiler_node.cli', 'bag', str(bag)],
+        cwd=bag,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        check=True,
+        env={**os.environ, 'TERM': 'xterm', 'COLUMNS': '120'},
+    )
+    os.close(theirs)
+    shown = os.read(ours, 2**16).decode()
+    os.close(ours)
+    assert 'profiling' in shown
+    assert 'MB/s' in shown
+    assert b'profiling' not in done.stdout
