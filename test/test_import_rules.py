@@ -28,6 +28,7 @@ LAYERS = {
         *('stores', 'core', 'fleet', 'mappings', 'profiler_config'),
         *('bags', 'offline', 'settings_file'),
     },
+    'notebook': {'core', 'wire', 'fleet', 'objects'},
     'merge_command': {'stores', 'wire', 'bridge', 'fleet', 'objects'},
     'cli': {'core', 'wire', 'fleet', 'bridge', 'bag_command', 'merge_command'},
     'ros': {
