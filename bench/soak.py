@@ -23,7 +23,7 @@ from outage import Cameras, Outage, camera_profile, stay_offline
 from profiler_node.bridge.batch import compress, pack
 from profiler_node.bridge.config import BridgeConfig, SpoolConfig
 
-_KILLS_A_TELL = 100
+_KILLS_A_DRAIN = 100
 _DAY_MIN = 1_440
 
 
@@ -46,16 +46,17 @@ def _killed(
     """Kill a bridge again and again, and hold its ledger against the store."""
     with FaultyStore() as store:
         robot = Robot(folder / 'robot', store.url, **job)
+        backlog: dict[str, Any] = {}
         start_s = time.monotonic()
-        for done in range(0, arguments.kills, _KILLS_A_TELL):
-            count, seed = min(_KILLS_A_TELL, arguments.kills - done), arguments.seed + done
+        for done in range(0, arguments.kills, _KILLS_A_DRAIN):
+            count, seed = min(_KILLS_A_DRAIN, arguments.kills - done), arguments.seed + done
             kill_at_random(robot, count, seed, lambda chance: change(store, chance))
+            store.fault = None
+            backlog = robot.drain()  # or there would be too much even for the longest windows
             print(f'{done + count} kills, {time.monotonic() - start_s:.0f} s', file=sys.stderr)
-        store.fault = None
-        backlog = robot.drain()
         outcome = robot.account(store.objects)
     print(f'{arguments.kills} kills, {len(store.objects)} objects, {len(robot.sent())} tries')
-    print(f'{backlog["merged"]} merged into others, dropped: {backlog["dropped"] or 0}')
+    print(f'{backlog["merged"]} merged into others, dropped: {backlog["dropped"]}')
     print(outcome)
     return outcome.is_right and not backlog['dropped']
 
