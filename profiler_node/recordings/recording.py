@@ -211,3 +211,10 @@ def _unpacked(message: Message) -> Message:
         return message._replace(data=decompress_message(message.data))
     except CompressionError:
         return message
+
+
+def looks_like_recording(path: Path) -> bool:
+    """Whether path is, or is a folder with, files that are named as those of recordings are."""
+    if path.is_dir():
+        return any(_NAMES.fullmatch(each.name) for each in path.iterdir())
+    return _NAMES.fullmatch(path.name) is not None
