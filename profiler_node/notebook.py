@@ -92,7 +92,8 @@ def log(  # noqa: PLR0913 (all but the first two are rarely needed)
         for observe, stamp_ns in zip(observations, stamps.tolist(), strict=True):
             collected.add(observe(), stamp_ns)
     source = Source(robot_id, stream, '', message_type, MappingProxyType(dict(tags or {})))
-    return collected.profile(source, int(stamps.min()), int(stamps.max()) + 1, stamps.size)
+    counters = Counters(seen=stamps.size, decoded=stamps.size)
+    return collected.profile(source, int(stamps.min()), int(stamps.max()) + 1, counters)
 
 
 def save(path: str | Path, profiles: Profile | Iterable[Profile]) -> None:
@@ -144,7 +145,7 @@ class Collector:
         ):
             self.add({name: None if missing else _value_of(name, value)}, stamp_ns)
 
-    def profile(self, source: Source, start_ns: int, end_ns: int, messages: int) -> Profile:
+    def profile(self, source: Source, start_ns: int, end_ns: int, counters: Counters) -> Profile:
         """Return the profile of all that was added."""
         features: dict[str, Feature] = {
             name: feature.finish() for name, feature in self._features.items()
@@ -158,7 +159,6 @@ class Collector:
                 else replace(feature, missing=whole)
             )
         features = dict(sorted(features.items()))
-        counters = Counters(seen=messages, decoded=messages)
         return Profile(source, 0, start_ns, end_ns, counters, MappingProxyType(features))
 
     def _without_values(self) -> NumericFeature:

@@ -29,8 +29,13 @@ LAYERS = {
         *('bags', 'offline', 'settings_file'),
     },
     'notebook': {'core', 'wire', 'fleet', 'objects'},
+    'pictures': {'core', 'notebook'},
+    'reference_command': {
+        *('stores', 'core', 'wire', 'fleet', 'mappings', 'objects', 'pictures'),
+        *('bags', 'recordings', 'settings_file'),
+    },
     'merge_command': {'stores', 'wire', 'bridge', 'fleet', 'objects'},
-    'cli': {'core', 'wire', 'fleet', 'bridge', 'bag_command', 'merge_command'},
+    'cli': {'core', 'wire', 'fleet', 'bridge', 'bag_command', 'merge_command', 'reference_command'},
     'ros': {
         'stores',
         *('settings', 'health', 'core', 'wire', 'bridge', 'feed', 'mappings', 'definitions'),
@@ -56,7 +61,13 @@ OWNERS = {
     'yaml': {'mappings.py', 'settings_file.py', 'recordings/recording.py'},
     'lz4': {'recordings/compression.py'},
     'cv_bridge': {'ros/'},
-    'rich': {'fleet/show.py', 'cli.py', 'bag_command.py', 'merge_command.py'},
+    'rich': {
+        'fleet/show.py',
+        'cli.py',
+        'bag_command.py',
+        'merge_command.py',
+        'reference_command.py',
+    },
     **{name: {'ros/'} for name in ('edge_profiler', 'rcl_interfaces', 'std_srvs')},
     **{f'{name}_msgs': {'ros/'} for name in ('diagnostic', 'sensor', 'std')},
 }

@@ -16,7 +16,7 @@ from profiler_node.stores import StoreUrlError, local_path, open_store, plain, s
 from profiler_node.wire.codec import WireError, decode
 from profiler_node.wire.objects import unpack_file
 
-_SUFFIX = '.pb.zst'
+SUFFIX = '.pb.zst'
 _TIMEOUT_S = 30.0
 
 
@@ -89,7 +89,7 @@ def _objects(location: str) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
             item['path']
             for chunk in obstore.list(store)
             for item in chunk
-            if item['path'].endswith(_SUFFIX)
+            if item['path'].endswith(SUFFIX)
         )
     except (BaseError, OSError, StoreUrlError) as error:
         raise StoreError(f'{shown(location)}: {plain(error)}') from error
