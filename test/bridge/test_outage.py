@@ -17,12 +17,12 @@ def test_an_hour_offline_comes_through_as_it_was(tmp_path):
     assert outage.grown_mb < 50
 
 
-def test_ten_hours_in_a_spool_of_one_come_through_in_longer_windows(tmp_path):
-    outage = stay_offline(tmp_path, SMALL, Cameras(4), 600)
+def test_six_hours_in_a_spool_of_one_come_through_in_longer_windows(tmp_path):
+    outage = stay_offline(tmp_path, SMALL, Cameras(4), 360)
     assert outage.wrong == []
     assert outage.dropped == {}
     windows = sum(outage.windows[0].values())
-    assert outage.merged == 2_400 - windows > 1_500
+    assert outage.merged == 1_440 - windows > 700
     assert outage.grown_mb < 50
 
 

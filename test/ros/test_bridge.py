@@ -112,6 +112,7 @@ def test_kills_lose_nothing_that_was_published_while_it_was_up_or_down(
     bridge = start(SOON)
     folder = tmp_path / 'store'
     assert observer.until(lambda: profiles.account(files(folder)).delivered == profiles.published)
+    profiles.close()
     assert bridge.end() == 0, bridge.output
     outcome = profiles.account(files(folder))
     assert outcome.is_right, outcome
@@ -189,6 +190,7 @@ def test_a_wrong_store_keeps_profiles_until_it_is_set_right(
     profiles.publish(5)
     assert observer.until(lambda: status.get('taken [profiles]') == '5')
     assert bridge.says("store URL 'ftp://host'"), bridge.output
+    profiles.close()
     assert bridge.end() == 0, bridge.output
     start(SOON)
     assert observer.until(lambda: profiles.account(files(tmp_path / 'store')).is_right)
