@@ -206,9 +206,11 @@ def test_a_column_may_hold_the_stamps(frame, kind):
 
 
 def test_times_that_are_no_stamps_are_seconds(frame):
-    times = np.array([START, START + 10**9]).astype('datetime64[ns]')
-    moments = profiler_node.log(frame({'t': times}), stream='s').features['field/t'].moments
-    assert (moments.min, moments.max) == (1e9, 1e9 + 1)
+    times = [*np.array([START, START + 10**9]).astype('datetime64[ns]'), np.datetime64('NaT')]
+    columns = {'t': np.array(times, 'datetime64[ns]')}
+    feature = profiler_node.log(frame(columns), stream='s').features['field/t']
+    assert (feature.moments.min, feature.moments.max) == (1e9, 1e9 + 1)
+    assert (feature.moments.count, feature.missing) == (2, 1)
 
 
 def test_pandas_types_of_its_own_are_taken():

@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pytest
 import zstandard
 from hypothesis import given
@@ -22,6 +23,13 @@ def test_frames_one_behind_the_other_are_one_object(frames):
     data = b''.join(map(pack, frames))
     payloads = [payload for frame in frames for payload in frame]
     assert list(unpack(data)) == list(unpack_file(io.BytesIO(data))) == payloads
+
+
+def test_a_frame_may_begin_anywhere_in_what_is_read_at_once():
+    random = np.random.default_rng(1)
+    for size in range(4060, 4100):
+        first, second = random.bytes(size), random.bytes(30)
+        assert list(unpack(pack([first]) + pack([second]))) == [first, second]
 
 
 def test_what_is_before_a_damaged_frame_is_read():
@@ -63,3 +71,14 @@ def test_a_frame_that_claims_to_be_huge_is_not_decompressed():
     bomb = zstandard.ZstdCompressor().compress(bytes(300 * 2**20))
     with pytest.raises(WireError, match='claims'):
         list(unpack(bomb))
+
+
+def test_a_frame_that_holds_more_than_it_claims_is_left_early():
+    parameters = zstandard.ZstdCompressionParameters.from_level(3, window_log=17)
+    compressor = zstandard.ZstdCompressor(compression_params=parameters)
+    bomb = bytearray(compressor.compress(bytes(200 * 2**20)))
+    size = zstandard.get_frame_parameters(bytes(bomb)).content_size.to_bytes(4, 'little')
+    start = bomb.index(size)
+    bomb[start : start + 4] = (10**6).to_bytes(4, 'little')
+    with pytest.raises(WireError, match='holds more than the 1000000 bytes'):
+        list(unpack(bytes(bomb)))
