@@ -11,7 +11,7 @@ KILLS ?= 1000
 PEER := build/bench/whylogs
 IN_ENV := . tools/env.bash &&
 
-.PHONY: help setup demo test fuzz lint format bench bench-memory bench-accuracy bench-live soak clean
+.PHONY: help setup demo test fuzz lint format bench bench-bags bench-memory bench-accuracy bench-live soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -36,6 +36,9 @@ format: setup ## format the code
 
 bench: setup $(PEER) ## measure speed beside memcpy, KLL, rclpy and whylogs (JSON=file: write the figures there too)
 	@$(IN_ENV) PYTHONPATH="$(PEER):$$PYTHONPATH" OPENBLAS_NUM_THREADS=1 python bench/run.py $(if $(JSON),--json "$(JSON)")
+
+bench-bags: setup ## profile recordings of each format beside merely reading them (in EDGE_PROFILER_DATA too)
+	@$(IN_ENV) python bench/bags.py $(if $(JSON),--json "$(JSON)")
 
 bench-memory: setup ## measure memory after 1,000 and 100,000 messages of each kind
 	@$(IN_ENV) python bench/memory.py

@@ -20,6 +20,7 @@ import cv2
 from profiler_node.bags import Pass, Plan, StreamCount
 from profiler_node.bridge.errors import TransportError
 from profiler_node.bridge.transport import sender
+from profiler_node.memory import keep_freed_memory
 from profiler_node.objects import UPLOAD_TIMEOUT_S, ObjectWriter
 from profiler_node.recordings.message import RecordingError
 from profiler_node.recordings.recording import Recording
@@ -128,7 +129,7 @@ def profile_all(
 ) -> list[Outcome]:
     """Profile recordings, up to jobs at a time, and return what became of each."""
     if min(jobs, len(paths)) == 1:
-        cv2.setNumThreads(1)  # as on the robot: more take longer in all
+        _make_ready()
         return [profile_one(n, path, plan, store, report) for n, path in enumerate(paths)]
     context = multiprocessing.get_context('spawn')
     reports = context.Queue()
@@ -147,12 +148,17 @@ def profile_all(
         pool.shutdown(cancel_futures=True)
 
 
+def _make_ready() -> None:
+    cv2.setNumThreads(1)  # as on the robot: more take longer in all
+    keep_freed_memory()
+
+
 def _begin(reports: Any) -> None:
     """Make a new process ready."""
     global _reports  # noqa: PLW0603 (a process has one)
     _reports = reports
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first process tells what that means
-    cv2.setNumThreads(1)
+    _make_ready()
 
 
 def _profile_here(number: int, path: Path, plan: Plan, store: str) -> Outcome:

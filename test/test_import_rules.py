@@ -23,7 +23,8 @@ LAYERS = {
     'bags': {'core', 'feed', 'mappings', 'definitions', 'recordings'},
     'settings_file': {'core', 'bags', 'profiler_config'},
     'objects': {'bridge'},
-    'offline': {'wire', 'bridge', 'bags', 'recordings', 'objects'},
+    'memory': set(),
+    'offline': {'wire', 'bridge', 'bags', 'recordings', 'objects', 'memory'},
     'bag_command': {
         *('stores', 'core', 'fleet', 'mappings', 'profiler_config'),
         *('bags', 'offline', 'settings_file'),

@@ -30,7 +30,7 @@ def _whole(data: memoryview, name: str, size: int) -> bytes | memoryview:
     if name == 'zstd':
         return zstandard.ZstdDecompressor().decompress(data, max_output_size=size)
     if name == 'lz4':
-        return bytes(lz4.frame.decompress(data))
+        return memoryview(lz4.frame.decompress(data))
     if name == 'bz2':
         return bz2.decompress(data)
     if name in {'', 'none'}:

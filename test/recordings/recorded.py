@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import lz4.frame
 import numpy as np
 import zstandard
 from rosbags.rosbag1 import Writer as Writer1
@@ -18,13 +19,16 @@ START_NS = 1_700_000_040 * 10**9
 IMAGE, IMU = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/Imu'
 TOPICS = {'/camera': IMAGE, '/imu': IMU}
 
-MCAP_CHUNK = re.compile(rb'\x06.{5}\0{3}.{28}(?:(\x04\0{3}zstd)|\0{4}).{8}', re.DOTALL)
+MAGIC = b'\x89MCAP0\r\n'
+HEADER, SCHEMA, CHANNEL, CHUNK, DATA_END = 1, 3, 4, 6, 15
+MCAP_CHUNK = re.compile(rb'\x06.{5}\0{3}.{28}(?:(\x04\0{3}zstd)|\x03\0{3}lz4|\0{4}).{8}', re.DOTALL)
 
 Item = tuple[str, int, bytes]
 """Topic, receive time [ns] and serialized message, as CDR."""
 
 FORMATS = {
     'mcap': (StoragePlugin.MCAP, None),
+    'mcap_lz4': (StoragePlugin.MCAP, None),
     'mcap_zstd': (StoragePlugin.MCAP, CompressionMode.STORAGE),
     'mcap_messages': (StoragePlugin.MCAP, CompressionMode.MESSAGE),
     'mcap_file': (StoragePlugin.MCAP, CompressionMode.FILE),
@@ -78,6 +82,8 @@ def write(folder: Path, items: Iterable[Item], kind: str = 'mcap') -> Path:
         }
         for topic, log_ns, data in items:
             writer.write(connections[topic], log_ns, data)
+    if kind == 'mcap_lz4':
+        pack_lz4(only_file(folder))
     return folder
 
 
@@ -137,6 +143,25 @@ def add_checksums(path: Path) -> None:
     (index,) = struct.unpack_from('<Q', data, len(data) - 28)
     struct.pack_into('<I', data, len(data) - 12, zlib.crc32(data[index:-12]))
     path.write_bytes(data)
+
+
+def pack_lz4(path: Path) -> None:
+    """Have the chunks of an MCAP file compressed by lz4, which rosbags does not write."""
+    data = path.read_bytes()
+    parts, end, index = [MAGIC], len(MAGIC), 0
+    while end < len(data) - len(MAGIC) - 29:
+        start = end
+        opcode, length = struct.unpack_from('<BQ', data, start)
+        end = start + 9 + length
+        if opcode == CHUNK:
+            content = lz4.frame.compress(data[start + 9 + 40 : end])
+            head = data[start + 9 : start + 37] + struct.pack('<I3sQ', 3, b'lz4', len(content))
+            parts += [struct.pack('<BQ', CHUNK, len(head) + len(content)), head, content]
+        elif opcode in {HEADER, SCHEMA, CHANNEL, DATA_END}:
+            parts.append(data[start:end])
+        if opcode == DATA_END:
+            index = sum(map(len, parts))
+    path.write_bytes(b''.join([*parts, struct.pack('<BQQQI', 2, 20, index, 0, 0), MAGIC]))
 
 
 def is_part(part: Sequence[Item], whole: Sequence[Item]) -> bool:
