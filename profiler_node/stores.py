@@ -41,26 +41,28 @@ def local_path(url: str) -> Path | None:
         raise _named(url, error) from None
 
 
-def open_store(url: str, timeout_s: float, *, create: bool = False) -> ObjectStore:
+def open_store(
+    url: str, timeout_s: float, *, connect_timeout_s: float | None = None, create: bool = False
+) -> ObjectStore:
     """Return the store at url: a directory, or file://, s3://, gs://, az://, http(s)://.
 
-    timeout_s: for each request, from connecting to the end of the answer. create: make the
-    directory where there is none. Raises StoreUrlError.
+    timeout_s: for each request, from connecting to the end of the answer; connect_timeout_s: for
+    connecting alone, the same by default. create: make the directory where there is none. Raises
+    StoreUrlError.
     """
     path = local_path(url)
     try:
         if path is not None:
             return LocalStore(path, mkdir=create)
-        return _open_remote(url, timeout_s)
+        return _open_remote(url, timeout_s, connect_timeout_s or timeout_s)
     except _ERRORS as error:
         raise _named(url, error) from None
 
 
-def _open_remote(url: str, timeout_s: float) -> ObjectStore:
-    timeout = timedelta(seconds=timeout_s)
+def _open_remote(url: str, timeout_s: float, connect_timeout_s: float) -> ObjectStore:
     options: ClientConfig = {
-        'timeout': timeout,
-        'connect_timeout': timeout,
+        'timeout': timedelta(seconds=timeout_s),
+        'connect_timeout': timedelta(seconds=connect_timeout_s),
         'allow_http': _is_plain(url),
     }
     # A failed upload is tried again by the uploader, which knows when to stop.

@@ -83,7 +83,11 @@ class BridgeConfig:
         maximum=86_400.0,
     )
     timeout_s: float = setting(
-        30.0, 'How long one upload may take [s].', minimum=1.0, maximum=3_600.0
+        30.0,
+        'How long one upload may take [s]; after each that took longer twice as much, up to 32 '
+        'times.',
+        minimum=1.0,
+        maximum=3_600.0,
     )
 
     def __post_init__(self) -> None:

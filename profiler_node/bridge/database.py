@@ -3,7 +3,7 @@
 import logging
 import os
 import sqlite3
-import time
+import struct
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,16 +17,21 @@ _PAGES_AT_ONCE = 256
 _LARGEST = 2**40  # bytes of a file whose header can be believed
 _PARTS = ('', '-wal', '-shm')  # of a database: it, its log, and the index of that
 _PART, _WHOLE = '.part', '.new'  # what is to replace a damaged file, until and when all is in it
-_MOST_ASIDE = 3  # damaged files that are kept
-_MOST_MISSES = 10_000  # ids in a row that cannot be read, before a table is given up
+_MOST_ASIDE = 2  # damaged files that are kept
+_MOST_MISSES = 2_000  # ids in a row that cannot be read, before a table is given up
 _HIGHEST_ID = 2**62
+# How SQLite says that a file is none of its own, or has another schema than it should.
+_OF_THE_FILE = ('file format', 'no such', 'already exists', 'has no column', 'ON CONFLICT clause')
 _READ_ERRORS = (sqlite3.Error, UnicodeDecodeError, OverflowError)
 
 
-def is_damage(error: BaseException) -> bool:
-    """Whether an error tells of what is in the file, not of the disk or its permissions."""
+def is_damage(error: BaseException, path: Path) -> bool:
+    """Whether an error tells of what is in the file at path, not of the disk or its permissions."""
     if isinstance(error, sqlite3.OperationalError):
-        return 'file format' in str(error) or 'no such' in str(error)
+        text = str(error)
+        if 'readonly' in text:  # says the file, or the disk
+            return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+        return any(part in text for part in _OF_THE_FILE)
     return type(error) is sqlite3.DatabaseError or isinstance(error, UnicodeDecodeError)
 
 
@@ -43,7 +48,7 @@ def open_or_replace(path: Path, wal_bytes: int) -> sqlite3.Connection:
     try:
         return _open(path, wal_bytes)
     except (sqlite3.Error, UnicodeDecodeError) as error:
-        if not is_damage(error):
+        if not is_damage(error, path):
             raise
         return replace_damaged(path, error, wal_bytes)
 
@@ -93,27 +98,32 @@ def replace(path: Path, wal_bytes: int) -> tuple[Path, dict[str, int], sqlite3.C
     with closing(_open(part, wal_bytes)) as database:
         saved = salvage(path, database)
         database.execute('PRAGMA wal_checkpoint(TRUNCATE)')  # all of it is in part then, or raises
+        if not any(saved.values()) and _restore_schema(path, part):
+            saved = salvage(path, database)
+            database.execute('PRAGMA wal_checkpoint(TRUNCATE)')
     part.rename(whole)
     aside = _put_in_place(path, whole)
-    asides = sorted(
-        file
-        for file in path.parent.glob(f'{path.name}.corrupt-*')
-        if not file.name.endswith(_PARTS[1:])
-    )
-    for old in asides[:-_MOST_ASIDE]:
+    for old in _asides(path)[:-_MOST_ASIDE]:
         _remove(old)
     return aside, saved, _open(path, wal_bytes)
 
 
 def _put_in_place(path: Path, whole: Path) -> Path:
     """Move the file at path aside, and whole to its place; return where it was moved to."""
-    aside = path.with_name(f'{path.name}.corrupt-{time.time_ns()}')
+    last = max((int(old.name.rpartition('-')[2]) for old in _asides(path)), default=0)
+    aside = path.with_name(f'{path.name}.corrupt-{last + 1:06}')
     for suffix in _PARTS:
         part = path.with_name(path.name + suffix)
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))
     whole.rename(path)
     return aside
+
+
+def _asides(path: Path) -> list[Path]:
+    """Return the damaged files of the spool at path, oldest first."""
+    files = path.parent.glob(f'{path.name}.corrupt-*')
+    return sorted(file for file in files if file.name.rpartition('-')[2].isdecimal())
 
 
 def _remove(path: Path) -> None:
@@ -146,12 +156,28 @@ def salvage(source: Path, database: sqlite3.Connection) -> dict[str, int]:
     return saved
 
 
+def _restore_schema(path: Path, good: Path) -> bool:
+    """Give a file the first page of good, a new one: the tables of all are at the same pages.
+
+    Return False where the file has no pages of that size.
+    """
+    size = path.stat().st_size
+    if size < 2 * _PAGE_BYTES or size % _PAGE_BYTES:
+        return False
+    page = bytearray(good.read_bytes()[:_PAGE_BYTES])
+    page[28:40] = struct.pack('>III', size // _PAGE_BYTES, 0, 0)  # pages, and none of them unused
+    with path.open('r+b') as file:
+        file.write(page)
+    return True
+
+
 def _fill_up(path: Path) -> None:
     """Give a file that was cut its size again, or SQLite reads none of the pages that are left."""
     with path.open('rb') as file:
         header = file.read(32)
-        size = int.from_bytes(header[16:18], 'big') * int.from_bytes(header[28:32], 'big')
-    if header.startswith(b'SQLite format 3') and path.stat().st_size < size <= _LARGEST:
+        page, pages = struct.unpack('>16xH10xI', header) if len(header) == 32 else (0, 0)
+    size = page * pages
+    if page == _PAGE_BYTES and path.stat().st_size < size <= _LARGEST:
         os.truncate(path, size)
 
 
@@ -164,7 +190,9 @@ def _readable(database: sqlite3.Connection, query: str) -> Iterator[tuple[object
         while misses < _MOST_MISSES:
             try:
                 row = database.execute(one, (row_id,)).fetchone()
-            except _READ_ERRORS:
+            except _READ_ERRORS as error:
+                if any(part in str(error) for part in ('schema', *_OF_THE_FILE)):
+                    return  # it is not about the row
                 row_id, misses = row_id + step, misses + 1
                 continue
             if row is None or row[0] in seen:

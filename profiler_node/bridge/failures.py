@@ -49,7 +49,8 @@ _CODES_LATER = {
     'XAmzContentSHA256Mismatch',
 }
 _FILES_TO_ACT = {
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOSPC),
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST),
+    errno.ENOSPC,
     errno.EDQUOT,
 }
 

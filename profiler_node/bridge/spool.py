@@ -102,10 +102,12 @@ class Spool:
                 try:
                     return _transaction(database, work)
                 except (sqlite3.Error, UnicodeDecodeError) as error:
-                    if not is_damage(error):
+                    damaged = is_damage(error, self._path)
+                    if damaged or 'readonly' in str(error):  # what was opened so stays so
+                        database.close()
+                        self._open = None
+                    if not damaged:
                         raise
-                    database.close()
-                    self._open = None
                     self._open = replace_damaged(self._path, error, self._wal_bytes)
                     return _transaction(self._open, work)
             except (OSError, sqlite3.Error, UnicodeDecodeError) as error:

@@ -5,6 +5,7 @@ what an earlier attempt has put, whose confirmation was lost.
 """
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,7 +35,8 @@ def sender(url: str, timeout_s: float) -> Send:
     After each time that it took longer, twice as much is allowed, up to 32 times: a link that is
     slow gets it through in the end, and one that is dead is noticed soon.
     """
-    store = open_store(url, timeout_s * _MOST_PATIENCE, create=True)
+    longest_s = timeout_s * _MOST_PATIENCE
+    store = open_store(url, longest_s, connect_timeout_s=timeout_s, create=True)
     folder = local_path(url)
     if folder is not None:
         return partial(_write, folder)
@@ -131,6 +133,8 @@ def _write(root: Path, key: str, body: bytes) -> None:
     """
     path = root / key
     try:
+        if not root.is_dir():  # it was there when we began: what it is on has gone
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(root))
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_bytes() != body:
             _replace(path, body)

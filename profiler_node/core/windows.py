@@ -105,8 +105,8 @@ class _Window:
         if self._before is None:
             return profile
         # Another release may have made a feature of another kind.
-        features, before = profile.features, self._before.features
-        same = [n for n in before if n not in features or features[n].kind == before[n].kind]
+        now, before = profile.features, self._before.features
+        same = [n for n in before if n not in now or now[n].kind == before[n].kind]
         return self._before.with_features(same).merged(profile)
 
 

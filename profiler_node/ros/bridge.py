@@ -53,6 +53,11 @@ class BridgeNodeConfig:
 
 
 def _connect(url: str, timeout_s: float) -> Send:
+    if url.partition('?')[0] != shown(url).partition('?')[0]:
+        raise ConfigurationError(
+            f'{shown(url)}: store_url holds credentials, and everybody may read a parameter; they '
+            'belong into the environment (EDGE_PROFILER_AUTHORIZATION for HTTP)'
+        )
     try:
         return sender(url, timeout_s)
     except StoreUrlError as error:

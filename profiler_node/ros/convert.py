@@ -45,6 +45,7 @@ def spool_entry(message: ProfileMessage) -> Entry:
         window_end_ns=message.window_end_ns,
         payload=bytes(message.payload),
         source='\n'.join((message.topic, message.message_type, *message.tags)),
+        urgent=message.urgent,
     )
 
 

@@ -113,6 +113,18 @@ def test_a_directory_that_is_gone_is_reported(tmp_path):
         send('a/b', BODY)
 
 
+def test_a_directory_that_was_unmounted_is_not_made_anew(tmp_path):
+    folder = tmp_path / 'store'
+    send = sender(str(folder), TIMEOUT_S)
+    folder.rmdir()
+    with pytest.raises(ConfigurationError, match='No such file'):
+        send('a/b', BODY)
+    assert not folder.exists()
+    folder.mkdir()
+    send('a/b', BODY)
+    assert (folder / 'a' / 'b').read_bytes() == BODY
+
+
 # Faults of the link and of the store
 
 

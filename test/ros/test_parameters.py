@@ -92,6 +92,7 @@ def test_what_is_wrong_is_named_in_one_line(run, tmp_path, node, parameter, mess
     ('parameter', 'message'),
     [
         ('store_url:=ftp://host', "store URL 'ftp://host'"),
+        ('store_url:=https://me:secret@host', 'https://host: store_url holds credentials'),
         ('store_url:=/proc/nowhere', '/proc/nowhere'),
         ('state_dir:=/proc/nowhere', '/proc/nowhere'),
     ],
@@ -100,6 +101,7 @@ def test_a_bridge_without_a_store_or_a_disk_goes_on_and_says_so(run, tmp_path, p
     state = [] if 'state_dir' in parameter else ['-p', f'state_dir:={tmp_path}']
     process = run('bridge', '--ros-args', *state, '-p', parameter)
     assert process.says(message), process.output
+    assert 'secret' not in process.output
     assert process.runs_for(0.5), process.output
     assert process.end() == 0, process.output
 
