@@ -29,8 +29,9 @@ _EPILOG = """
 of time in s, min, h, d (or day) or week: windows are merged that begin in the same slot of that
 length, aligned to 1970, UTC. Without a length all times are merged. Epochs that are not kept apart
 are merged: those of a robot's restarts, and the rounds of a recording that was played in a loop.
-To merge the same again adds nothing to a store; to merge what has since grown does: merge a span
-of time when it is over, or into a new store.
+To merge the same again adds nothing to a store. What has since grown, or is merged by something
+else, does, and would count twice: merge a span of time when it is over, and each --by into a store
+of its own.
 Exit status: 0, 1: an error, or there are no such profiles, 2: wrong arguments, 3: done, but some
 could not be read or merged, and were named.
 """

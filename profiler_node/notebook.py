@@ -1,7 +1,16 @@
 """Profiles of data in memory, in one line: for notebooks and training scripts.
 
-    import profiler_node
-    profile = profiler_node.log(images, stream='image')
+    >>> import numpy, profiler_node
+    >>> images = numpy.full((50, 480, 640, 3), 128, numpy.uint8)
+    >>> profile = profiler_node.log(images, stream='image')
+    >>> profile.features['image/red_mean'].moments.mean
+    128.0
+    >>> scores = profiler_node.log([{'score': 0.25}, {'score': 0.75}], stream='model')
+    >>> scores.features['field/score'].quantiles([0.0, 1.0])
+    [0.25, 0.75]
+    >>> both = scores.merged(profiler_node.log({'score': 0.5}, stream='model'))
+    >>> both.features['field/score'].moments.count
+    3
 
 Names and values of the features are those that a robot has of the same data, without `message/`,
 of which data in memory has none.

@@ -1,5 +1,6 @@
 """The one-line API for data in memory."""
 
+import doctest
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 import profiler_node
+from profiler_node import notebook
 from profiler_node.core.config import StreamConfig
 from profiler_node.core.decode import decoder_for
 from profiler_node.core.extract.camera import ImageExtractor
@@ -305,3 +307,8 @@ def test_importing_the_package_loads_nothing_until_it_is_used():
     )
     subprocess.run([sys.executable, '-c', code], check=True, cwd='/')
     assert not hasattr(profiler_node, 'nothing')
+
+
+def test_the_examples_are_as_they_say():
+    result = doctest.testmod(notebook)
+    assert (result.failed, result.attempted > 5) == (0, True)
