@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -43,6 +44,7 @@ _READABLE = {'cdr', 'ros1'}
 _EPOCHS = 2**32
 _MALFORMED = memoryview(b'')
 _TOLD_EVERY = 16  # messages
+_STORES = 64  # that are kept, for topics of the same type
 
 _log = logging.getLogger(__name__)
 
@@ -312,6 +314,12 @@ def _store_of(topic: Topic) -> Typestore:
 
 def _recorded_store(topic: Topic) -> Typestore:
     """Return the definitions that came with the messages. Raises UnknownTypeError."""
+    return _store_by_text(replace(topic, name=''))
+
+
+@lru_cache(_STORES)
+def _store_by_text(topic: Topic) -> Typestore:
+    """Return the definitions that came with the messages of topics like this one."""
     if topic.encoding not in _READABLE or not topic.language:
         raise UnknownTypeError(f'the recording has no definition of {topic.message_type}')
     if topic.encoding == 'ros1':
