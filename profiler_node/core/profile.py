@@ -1,8 +1,9 @@
 """The finished profile of one stream in one window: immutable, mergeable.
 
 Counts, moments, min, max and their stamps merge exactly (moments up to floating-point rounding),
-sketches within their error, whatever the order. `merged` leaves its inputs alone. Counts and KLL
-sketches are not idempotent: drop duplicates by `identity` first.
+sketches within their error, whatever the order; only how many zeros a label is given depends on it
+where some windows have too many labels to count each. `merged` leaves its inputs alone. Counts and
+KLL sketches are not idempotent: drop duplicates by `identity` first.
 """
 
 import hashlib
