@@ -16,6 +16,7 @@ from profiler_node.core.profile import Counters, Profile, Source
 from profiler_node.core.stream import Stream
 from profiler_node.fleet.show import _digits, show_tables
 from profiler_node.fleet.store import read_profiles
+from profiler_node.notebook import log, save
 from profiler_node.wire.codec import encode
 
 SECOND = 10**9
@@ -150,3 +151,11 @@ def test_a_closed_pipe_ends_the_command_quietly(store):
     )
     assert done.stdout == '[\n'
     assert done.stderr == ''
+
+
+def test_of_data_that_came_from_no_topic_none_is_shown(tmp_path, capsys):
+    save(tmp_path / 'a.pb.zst', log({'x': 1.0}, stream='s', robot_id='me'))
+    assert cli.main(['show', str(tmp_path / 'a.pb.zst')]) == 0
+    title = capsys.readouterr().out.splitlines()[:2]
+    assert title[0] == 's  robot me'
+    assert title[1].endswith('1 of 1 messages decoded')

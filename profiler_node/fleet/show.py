@@ -142,14 +142,17 @@ def _title(profile: Profile) -> Text:
         )
     } | dict(counters.decode_errors)
     trouble = ''.join(f', {count} {name}' for name, count in lost.items() if count)
+    kind = ' on '.join(filter(None, (source.message_type, source.topic)))
+    whence = '  '.join(filter(None, (kind, f'robot {source.robot_id}{tags}')))
+    cost = f'; profiling took {counters.cpu_ns / 1e6 / max(counters.seen, 1):.2f} ms a message'
     return Text.assemble(
         (printable(source.stream + segment), 'bold'),
-        printable(f'  {source.message_type} on {source.topic}  robot {source.robot_id}{tags}'),
+        printable(f'  {whence}'),
         f'\n{origin.profiles} window{"s" if origin.profiles > 1 else ""}',
         f' of {robots} robots, ' if robots > 1 else ', ',
         f'{utc(profile.window_start_ns)} to {utc(profile.window_end_ns)} UTC; ',
-        f'{counters.decoded} of {counters.seen} messages decoded{trouble}; ',
-        f'profiling took {counters.cpu_ns / 1e6 / max(counters.seen, 1):.2f} ms a message',
+        f'{counters.decoded} of {counters.seen} messages decoded{trouble}',
+        cost if counters.cpu_ns else '',
     )
 
 
