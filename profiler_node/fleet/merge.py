@@ -97,7 +97,7 @@ def grouping_of(text: str) -> Grouping:
     return Grouping(**dict.fromkeys(names, True), tags=tuple(tags), length_ns=sum(lengths))
 
 
-@dataclass
+@dataclass(slots=True)
 class _Merging:
     """A group in the making.
 
@@ -114,7 +114,7 @@ class Merger:
     """Merges profiles, each of which must be given once, by groups.
 
     file: for what there is no room for in memory, empty. on_error: takes what cannot be merged.
-    most_bytes: of profiles in memory; some 150 bytes for each group come on top.
+    most_bytes: of profiles in memory; some 600 bytes for each group come on top.
     """
 
     def __init__(
