@@ -23,7 +23,7 @@ _TAG = 'tag:'
 _UNITS_S = {'s': 1, 'min': 60, 'h': 3600, 'd': 86_400, 'day': 86_400, 'week': 604_800}
 _LENGTH = re.compile(rf'([0-9]+)({"|".join(_UNITS_S)})')
 _TOGETHER = 16  # profiles of a group that are merged in one step, at half the cost of one by one
-_FEATURE_BYTES = 600  # of a feature, besides its sketches
+_PROFILE_BYTES, _FEATURE_BYTES = 1000, 600  # of memory, besides its features and their sketches
 _MOST_BYTES = 256 * 2**20
 
 
@@ -202,7 +202,7 @@ class Merger:
 
 def _size(profile: Profile) -> int:
     """Return about how much memory a profile takes [bytes]."""
-    return sum(
+    return _PROFILE_BYTES + sum(
         _FEATURE_BYTES + len(feature.hll) + len(feature.frequent)
         if isinstance(feature, CategoricalFeature)
         else _FEATURE_BYTES + len(feature.kll)
