@@ -23,7 +23,8 @@ from profiler_node.core.paths import PathError, Read
 from profiler_node.core.pixels.encodings import ToBgr, bgr_of
 from profiler_node.core.profile import Profile, Source
 from profiler_node.core.rows import RowLayout, row_layout
-from profiler_node.core.windows import Message, Windows
+from profiler_node.core.timeline import Message
+from profiler_node.core.windows import Windows
 
 Extract = Callable[[Any, Observation], None]
 """Adds the features of a message. What it added before a DecodeError stays."""

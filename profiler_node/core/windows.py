@@ -1,214 +1,23 @@
-"""Tumbling windows in event time, aligned to 1970.
+"""The windows of a stream: when they close, and when an epoch begins.
 
 A window closes when the newest stamp is past its end by the allowed lateness. A message further
 back than that is late and dropped, unless the next ones, or the end of the stream, follow it: then
 time has started anew (a looped bag, a clock that was set), the open windows close, and a new epoch
-begins with nothing lost.
+begins with nothing lost. The next ones are those until time goes on beyond the newest stamp, so
+that a stream of few messages is told from its repetition too.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import replace
 
-from profiler_node.core.accumulators import (
-    Accumulator,
-    NumericAccumulator,
-    RowsAccumulator,
-    accumulator_for,
-)
-from profiler_node.core.config import NS_PER_S, SketchConfig, WindowConfig
+from profiler_node.core.config import SketchConfig, WindowConfig
 from profiler_node.core.counting import WindowCounts
-from profiler_node.core.gaps import StampGaps
-from profiler_node.core.observation import Observation, Tally, Value
 from profiler_node.core.profile import Counters, Profile, Source
-from profiler_node.core.rows import Row
 from profiler_node.core.snapshot import Snapshot
+from profiler_node.core.timeline import Message, Timeline, Window
 
-_CONFIRMATIONS = 3  # messages in a row, behind the allowed lateness, that make a new epoch
-
-
-@dataclass(slots=True)
-class Message:
-    """What is known of one message with a stamp.
-
-    stamp_ns: event time since 1970. error: why its content has no features, '' if it has. segment:
-    the part of the stream that it belongs to. lost: how many before it were published and never
-    received, None where that is to be told from the stamps. zero_stamp: event time is the receive
-    time. foreign_stamp: the stamp is of another clock than the receive time. row: the numbers of a
-    type of fixed layout.
-    """
-
-    stamp_ns: int
-    observation: Observation
-    error: str = ''
-    segment: str = ''
-    lost: int | None = None
-    zero_stamp: bool = False
-    foreign_stamp: bool = False
-    row: Row | None = None
-
-
-class _Window:
-    """An open window [start_ns, end_ns) of one segment.
-
-    before: what an earlier process had of it.
-    """
-
-    def __init__(
-        self, start_ns: int, end_ns: int, segment: str, before: Profile | None = None
-    ) -> None:
-        self.start_ns = start_ns
-        self.end_ns = end_ns
-        self.segment = segment
-        self.tally = WindowCounts(interruptions=int(before is not None))
-        self._before = before
-        self.features: dict[str, Accumulator] = {}
-        self._rows: RowsAccumulator | None = None
-        self._first_stamp_ns = 0  # the smallest of the messages whose content was read
-
-    def add(self, message: Message, sketch: SketchConfig) -> None:
-        for name, value in message.observation.items():
-            accumulator = self.features.get(name)
-            if accumulator is None:
-                accumulator = self.features[name] = self._accumulator_for(value, sketch)
-            accumulator.add(value, message.stamp_ns)
-        if message.row is not None:
-            if self._rows is None:
-                self._rows = RowsAccumulator(sketch)
-            self._rows.add(message.row, message.stamp_ns)
-        if message.error:
-            self.tally.decode_errors[message.error] += 1
-            return
-        first_ns = self._first_stamp_ns if self.tally.decoded else message.stamp_ns
-        self._first_stamp_ns = min(first_ns, message.stamp_ns)
-        self.tally.decoded += 1
-
-    def _accumulator_for(self, value: Value, sketch: SketchConfig) -> Accumulator:
-        accumulator = accumulator_for(value, sketch)
-        if isinstance(value, Tally) and isinstance(accumulator, NumericAccumulator):
-            accumulator.add_zeros(self.tally.decoded, self._first_stamp_ns)
-        return accumulator
-
-    def finish(self, source: Source, epoch: int) -> Profile:
-        features = {name: feature.finish() for name, feature in self.features.items()}
-        if self._rows is not None:
-            features |= self._rows.finish()
-        profile = Profile(
-            source=replace(source, segment=self.segment),
-            epoch=epoch,
-            window_start_ns=self.start_ns,
-            window_end_ns=self.end_ns,
-            counters=self.tally.finish(),
-            features=MappingProxyType(dict(sorted(features.items()))),
-        )
-        if self._before is None:
-            return profile
-        # Another release may have made a feature of another kind.
-        now, before = profile.features, self._before.features
-        same = [n for n in before if n not in now or now[n].kind == before[n].kind]
-        return self._before.with_features(same).merged(profile)
-
-
-class _Timeline:
-    """The open windows of one epoch."""
-
-    def __init__(self, config: WindowConfig, sketch: SketchConfig) -> None:
-        self._length_ns, self._lateness_ns = config.length_ns, config.allowed_lateness_ns
-        self._sketch = sketch
-        self._open: dict[tuple[int, str], _Window] = {}
-        self.gaps = StampGaps()
-        self._segment = ''
-        self.closed_until_ns: int | None = None
-        self.last_stamp_ns: int | None = None
-        self.after_gap = False  # whether one was left out since
-        self._interrupted = False  # and no message has come since
-        self._first_end_ns: float = math.inf  # of the open windows
-        self.newest_ns: int | None = None  # the largest stamp so far, the watermark
-
-    def resume(self, snapshot: Snapshot) -> None:
-        """Go on where an earlier process was."""
-        self.newest_ns, self.last_stamp_ns = snapshot.newest_ns, snapshot.last_stamp_ns
-        self.closed_until_ns = snapshot.closed_until_ns
-        self.after_gap = self._interrupted = True
-        for before in snapshot.open:
-            start_ns, end_ns = before.window_start_ns, before.window_end_ns
-            segment = before.source.segment
-            self._open[start_ns, segment] = _Window(start_ns, end_ns, segment, before)
-            self._first_end_ns = min(self._first_end_ns, end_ns)
-
-    def open(self) -> list[_Window]:
-        """Return the open windows, oldest first."""
-        return [self._open[key] for key in sorted(self._open)]
-
-    def accepts(self, stamp_ns: int) -> bool:
-        """Whether the message is neither behind the allowed lateness nor in a closed window."""
-        if self.newest_ns is None:
-            return not self.is_closed(stamp_ns)
-        late_ns = self.newest_ns - self._lateness_ns
-        return stamp_ns >= late_ns and not self.is_closed(stamp_ns)
-
-    def is_closed(self, stamp_ns: int) -> bool:
-        """Whether the window for stamp_ns, or one after it, has been closed."""
-        return self.closed_until_ns is not None and stamp_ns < self.closed_until_ns
-
-    def add(self, message: Message) -> None:
-        """Add a message; it must be accepted."""
-        window = self.window_at(message.stamp_ns, message.segment)
-        self._segment = message.segment
-        self.newest_ns = max(message.stamp_ns, self.newest_ns or message.stamp_ns)
-        tally = window.tally
-        tally.seen += 1
-        tally.zero_stamps += message.zero_stamp
-        tally.foreign_stamps += message.foreign_stamp
-        tally.count_missing(self.gaps.missing_before(message.stamp_ns), message.lost)
-        if self.last_stamp_ns is not None:
-            interval_ns = message.stamp_ns - self.last_stamp_ns
-            if interval_ns < 0:
-                tally.stamp_regressions += 1
-            elif not self.after_gap:
-                message.observation['message/interval_s'] = interval_ns / NS_PER_S
-            tally.duplicate_stamps += interval_ns == 0
-        self.last_stamp_ns, self.after_gap = message.stamp_ns, False
-        if self._interrupted:  # its window, too, is without what came before
-            tally.interruptions, self._interrupted = 1, False
-        window.add(message, self._sketch)
-
-    def window_at(self, stamp_ns: int, segment: str = '') -> _Window:
-        """Return the open window for stamp_ns and segment, made where there is none."""
-        start_ns = stamp_ns - stamp_ns % self._length_ns
-        key = start_ns, segment
-        window = self._open.get(key)
-        if window is None:
-            end_ns = start_ns + self._length_ns
-            window = self._open[key] = _Window(start_ns, end_ns, segment)
-            self._first_end_ns = min(self._first_end_ns, end_ns)
-        return window
-
-    def newest_tally(self) -> WindowCounts | None:
-        """Return the tally of the newest open window, None where none is open.
-
-        Of the segments at that time it is the last message's.
-        """
-        if not self._open:
-            return None
-        newest = max(self._open)
-        return self._open.get((newest[0], self._segment), self._open[newest]).tally
-
-    def close(self, until_ns: int | None = None) -> list[_Window]:
-        """Close and return, oldest first, the windows due at event time until_ns; None: all."""
-        limit_ns = math.inf if until_ns is None else until_ns - self._lateness_ns
-        if limit_ns < self._first_end_ns:
-            return []
-        due = [window for window in self._open.values() if window.end_ns <= limit_ns]
-        due.sort(key=lambda window: (window.start_ns, window.segment))
-        for window in due:
-            del self._open[window.start_ns, window.segment]
-            self.closed_until_ns = max(self.closed_until_ns or window.end_ns, window.end_ns)
-        self._first_end_ns = min(
-            (window.end_ns for window in self._open.values()), default=math.inf
-        )
-        return due
+_CANDIDATES = 3  # messages without a newer stamp that may begin an epoch
+_CONFIRMATIONS = 2  # of them that must be behind the allowed lateness
 
 
 class Windows:
@@ -223,7 +32,7 @@ class Windows:
         self._source = source
         self._config = (window, sketch)
         self._epoch, self._next_epoch = epoch, epoch + 1
-        self._current = _Timeline(*self._config)
+        self._current = Timeline(*self._config)
         self._candidate: list[Message] = []
         self._done = Counters()  # of the windows that were closed
         self._unread = WindowCounts()  # of messages that wait for a window
@@ -232,19 +41,36 @@ class Windows:
 
     def add(self, message: Message) -> list[Profile]:
         """Add a message."""
-        if not self._current.accepts(message.stamp_ns):
+        stamp_ns, current = message.stamp_ns, self._current
+        goes_on = current.accepts(stamp_ns)
+        if not goes_on or (self._candidate and not current.is_newest(stamp_ns)):
             self._candidate.append(message)
-            return self._start_epoch() if len(self._candidate) == _CONFIRMATIONS else []
-        self._current.add(message)
-        if (self._candidate or self._unread.seen) and (tally := self._current.newest_tally()):
-            # Time went on without the candidate.
-            tally.seen += len(self._candidate)
-            tally.late += len(self._candidate)
-            for late in self._candidate:
-                tally.count_missing(self._current.gaps.missing_before(late.stamp_ns), late.lost)
+            if len(self._candidate) < _CANDIDATES:
+                return []
+            behind = sum(not current.accepts(each.stamp_ns) for each in self._candidate)
+            if behind >= _CONFIRMATIONS:
+                return self._start_epoch()
+            self._candidate.pop()
+        late = self._join_candidate()
+        current.add(message)
+        if (late or self._unread.seen) and (tally := current.newest_tally()):
+            tally.seen += len(late)
+            tally.late += len(late)
+            for each in late:
+                tally.count_missing(current.gaps.missing_before(each.stamp_ns), each.lost)
             self._move_unread(tally)
-            self._candidate = []
-        return self._closed(self._current.close(self._current.newest_ns))
+        return self._closed(current.close(current.newest_ns))
+
+    def _join_candidate(self) -> list[Message]:
+        """Add the candidate's messages as time goes on without it; return those that are late."""
+        late = []
+        for message in self._candidate:
+            if self._current.accepts(message.stamp_ns):
+                self._current.add(message)
+            else:
+                late.append(message)
+        self._candidate = []
+        return late
 
     def _start_epoch(self) -> list[Profile]:
         """Close all windows and go on from the candidate's messages."""
@@ -260,7 +86,7 @@ class Windows:
 
     def _begin_epoch(self) -> None:
         self._epoch, self._next_epoch = self._next_epoch, self._next_epoch + 1
-        self._current = _Timeline(*self._config)
+        self._current = Timeline(*self._config)
 
     def add_unreadable(
         self, reason: str, receive_ns: int, lost: int | None = None
@@ -367,7 +193,7 @@ class Windows:
         length_ns = self._config[0].length_ns
         stamp_ns = max(stamp_ns, self._current.closed_until_ns or stamp_ns)
         start_ns = stamp_ns - stamp_ns % length_ns
-        return _Window(start_ns, start_ns + length_ns, '').finish(self._source, self._epoch)
+        return Window(start_ns, start_ns + length_ns, '').finish(self._source, self._epoch)
 
     def resume(self, snapshot: Snapshot) -> None:
         """Go on from the snapshot of an earlier process, before the first message.
@@ -382,11 +208,11 @@ class Windows:
         tallies = [window.tally for window in self._current.open()]
         return self._done.merged(*(tally.finish() for tally in (*tallies, self._unread)))
 
-    def _closed(self, windows: Sequence[_Window]) -> list[Profile]:
+    def _closed(self, windows: Sequence[Window]) -> list[Profile]:
         if not windows:
             return []
         self._done = self._done.merged(*(window.tally.finish() for window in windows))
         return self._finish(windows)
 
-    def _finish(self, windows: Sequence[_Window]) -> list[Profile]:
+    def _finish(self, windows: Sequence[Window]) -> list[Profile]:
         return [window.finish(self._source, self._epoch) for window in windows]

@@ -15,7 +15,8 @@ from profiler_node.core.profile import Source
 from profiler_node.core.rows import row_layout
 from profiler_node.core.snapshot import Snapshot
 from profiler_node.core.stream import Sensing, Stream
-from profiler_node.core.windows import Message, Windows
+from profiler_node.core.timeline import Message
+from profiler_node.core.windows import Windows
 
 SECOND = 10**9
 SOURCE = Source('robot', 'boxes', '/boxes', 'vision_msgs/msg/Detection2DArray')
@@ -66,6 +67,7 @@ def times_of(steps):
         yield time_s, labels
         if behind_s:
             yield time_s - behind_s, labels
+            time_s += 0.1
             yield time_s, labels
 
 

@@ -85,7 +85,7 @@ def test_what_was_lost_is_counted_whatever_came_after_it(twist):
     stream.update(good, RECEIVED, lost=0)
     stream.update(bad, RECEIVED, lost=2)
     stream.update(twist(RECEIVED - 3600 * SECOND), RECEIVED, lost=3)  # late
-    profile = profile_of(stream, good, lost=4)
+    profile = profile_of(stream, twist(RECEIVED + 1), lost=4)
     assert profile.counters.lost == 9
     assert (profile.counters.seen, profile.counters.late, profile.counters.decoded) == (4, 1, 2)
     assert dict(profile.counters.decode_errors) == {'malformed': 1}

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from profiler_node.core.config import SketchConfig, WindowConfig
 from profiler_node.core.profile import Source
-from profiler_node.core.windows import Message, Windows
+from profiler_node.core.timeline import Message
+from profiler_node.core.windows import Windows
 
 SECOND = 10**9
 SOURCE = Source('robot', 'image', '/image', 'sensor_msgs/msg/Image')
@@ -65,6 +66,60 @@ def test_a_loop_starts_a_new_epoch_and_loses_nothing():
     closed = add(windows, *times, *times) + windows.close()
     assert spans(closed) == [(0, 10.0, 3), (0, 20.0, 2), (1, 10.0, 3), (1, 20.0, 2)]
     assert [p.counters.stamp_regressions for p in closed] == [0, 0, 1, 0]
+
+
+@pytest.mark.parametrize('times', [(10.0, 14.0), (10.0, 15.0, 20.0), (10.0, 27.0)])
+def test_loops_of_few_messages_are_epochs_too(times):
+    """The last ones are within the lateness of the newest: they are a repetition all the same."""
+    windows = make()
+    closed = add(windows, *times * 4) + windows.close()
+    first = add(windows := make(), *times) + windows.close()
+    assert [p.epoch for p in closed] == [epoch for epoch in range(4) for _ in first]
+    assert [p.counters.seen for p in closed] == [p.counters.seen for p in first] * 4
+    assert [p.features['test/value'].moments for p in closed] == [
+        p.features['test/value'].moments for p in first
+    ] * 4
+
+
+def test_what_is_out_of_order_beside_a_straggler_joins_its_window():
+    windows = make()
+    closed = add(windows, 15.0, 25.0, 16.0, 24.5, 24.6, 26.0) + windows.close()
+    assert spans(closed) == [(0, 10.0, 1), (0, 20.0, 5)]
+    counters = closed[1].counters
+    assert (counters.late, counters.decoded, counters.stamp_regressions) == (1, 4, 1)
+    closed = add(windows := make(), 15.0, 25.0, 16.0, 24.5, 26.0) + windows.close()
+    assert [p.counters.late for p in closed] == [0, 1]
+    assert closed[1].features['test/value'].moments.min == 24.5
+
+
+def test_a_loop_keeps_the_segments_of_its_messages():
+    windows = make()
+    closed = []
+    for _ in range(3):
+        for time_s, segment in ((10.0, 'docked'), (13.0, 'docked'), (14.0, 'driving'), (16.0, '')):
+            closed += windows.add(Message(round(time_s * SECOND), {}, segment=segment))
+    closed += windows.close()
+    found = [(p.epoch, p.source.segment, p.counters.seen) for p in closed]
+    loop = [('', 1), ('docked', 2), ('driving', 1)]
+    assert found == [(epoch, *each) for epoch in range(3) for each in loop]
+
+
+def test_a_clock_that_is_set_forward_and_back_by_hours_loses_nothing():
+    windows = make()
+    times = [
+        start_s + n / 2 for start_s in (10_000.0, 10_010.0 + 3600.0, 10_020.0) for n in range(20)
+    ]
+    closed = add(windows, *times) + windows.close()
+    assert spans(closed) == [(0, 10_000.0, 20), (0, 13_610.0, 20), (1, 10_020.0, 20)]
+    assert sum(p.counters.late for p in closed) == 0
+
+
+@pytest.mark.parametrize('start_s', [-(2.0**31), -0.5, 1e-9, 4_102_444_800.0])
+def test_windows_of_any_year_are_aligned(start_s):
+    windows = make()
+    (profile,) = add(windows, start_s) + windows.close()
+    assert profile.window_start_ns <= round(start_s * SECOND) < profile.window_end_ns
+    assert profile.window_start_ns % (10 * SECOND) == 0
 
 
 def test_a_jump_back_at_the_very_end_is_not_lost():

@@ -13,7 +13,8 @@ from std_msgs.msg import Float64, String
 
 from profiler_node.core.config import SketchConfig, WindowConfig
 from profiler_node.core.profile import Source
-from profiler_node.core.windows import Message, Windows
+from profiler_node.core.timeline import Message
+from profiler_node.core.windows import Windows
 from profiler_node.fleet.store import read_profiles
 from profiler_node.ros.checkpoint import Checkpoints
 from profiler_node.ros.qos import PROFILES_QOS

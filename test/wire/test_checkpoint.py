@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from profiler_node.core.config import SketchConfig, WindowConfig
 from profiler_node.core.profile import Source
 from profiler_node.core.snapshot import Snapshot
-from profiler_node.core.windows import Message, Windows
+from profiler_node.core.timeline import Message
+from profiler_node.core.windows import Windows
 from profiler_node.wire.checkpoint import (
     CHECKPOINT_VERSION,
     Checkpoint,
