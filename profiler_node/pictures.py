@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -10,6 +11,7 @@ from types import MappingProxyType
 import cv2
 import numpy as np
 
+from profiler_node.collector import IMAGE_TYPE, Collector, image_of
 from profiler_node.core.config import NS_PER_S, StreamConfig
 from profiler_node.core.errors import DecodeError
 from profiler_node.core.extract.camera import ImageExtractor
@@ -17,7 +19,6 @@ from profiler_node.core.observation import Observation
 from profiler_node.core.pixels.compressed import decode_image, head_of
 from profiler_node.core.pixels.encodings import Pixels
 from profiler_node.core.profile import Counters, Profile, Source
-from profiler_node.notebook import IMAGE_TYPE, Collector, image_of
 
 PER_WINDOW = 50
 PERIOD_NS = NS_PER_S  # between the stamps of two images, which have none of their own
@@ -57,11 +58,12 @@ def picture_profiles(
     Image n, from 0 on, has the stamp n seconds: those of min and max say which one that was. The
     pixels are as they are in the file: they are not turned as EXIF says, as a robot's are not, and
     alpha is dropped. The features are `image/`, of those that are 8 or 16 bits deep. on_error is
-    told of each file that cannot be read; it counts as a message that cannot.
+    told of each file that cannot be read; it counts as a message that cannot. The epoch is a digest
+    of the first window, so that the profiles of two folders of one name are not taken for the same.
     """
     extract = ImageExtractor(StreamConfig())
     files = image_files(folder)
-    start_ns = 0
+    start_ns, epoch = 0, None
     while some := list(islice(files, per_window)):
         collected, errors = Collector(), Counter[str]()
         for index, path in enumerate(some):
@@ -76,7 +78,9 @@ def picture_profiles(
             decode_errors=MappingProxyType(dict(sorted(errors.items()))),
         )
         end_ns = start_ns + per_window * PERIOD_NS
-        yield collected.profile(source, start_ns, end_ns, counters)
+        profile = collected.profile(source, start_ns, end_ns, counters)
+        epoch = profile.epoch if epoch is None else epoch
+        yield replace(profile, epoch=epoch)
         start_ns = end_ns
 
 

@@ -29,8 +29,10 @@ LAYERS = {
         *('stores', 'core', 'fleet', 'mappings', 'profiler_config'),
         *('bags', 'offline', 'settings_file'),
     },
-    'notebook': {'core', 'wire', 'fleet', 'objects'},
-    'pictures': {'core', 'notebook'},
+    'frames': set(),
+    'collector': {'core', 'frames'},
+    'notebook': {'core', 'wire', 'fleet', 'objects', 'frames', 'collector'},
+    'pictures': {'core', 'collector'},
     'reference_command': {
         *('stores', 'core', 'wire', 'fleet', 'mappings', 'objects', 'pictures'),
         *('bags', 'recordings', 'settings_file'),

@@ -9,6 +9,7 @@ import pytest
 
 import profiler_node
 from profiler_node import notebook
+from profiler_node.collector import image_of
 from profiler_node.core.config import StreamConfig
 from profiler_node.core.decode import decoder_for
 from profiler_node.core.extract.camera import ImageExtractor
@@ -16,7 +17,7 @@ from profiler_node.core.observation import FloatBins, Levels
 from profiler_node.core.profile import NumericFeature
 from profiler_node.core.sketches import rank_error
 from profiler_node.fleet.store import StoreError
-from profiler_node.notebook import image_of, load, save
+from profiler_node.notebook import load, save
 
 START = 10**18
 RANKS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -289,6 +290,20 @@ def test_profiles_are_merged_saved_loaded_and_compared(tmp_path):
     (tmp_path / 'both.pb.zst').write_bytes(b'junk')
     with pytest.raises(StoreError, match=r'both.pb.zst: no zstd frame'):
         load(tmp_path / 'both.pb.zst')
+
+
+def test_the_same_data_has_the_same_identity_and_other_data_another(tmp_path):
+    numbers = [{'x': float(n), 's': 'a'} for n in range(300)]
+    first, again = (profiler_node.log(numbers, stream='s') for _ in range(2))
+    others = [
+        profiler_node.log([*numbers[1:], last], stream='s')
+        for last in ({'x': 0.5, 's': 'a'}, {'x': 0.0, 's': 'b'}, {'x': float('nan'), 's': 'a'})
+    ]
+    assert first.identity == again.identity
+    assert len({profile.identity for profile in (first, *others)}) == 4
+    save(tmp_path / 'a.pb.zst', [first, again, *others])
+    assert len(load(tmp_path / 'a.pb.zst')) == 4
+    assert first.merged(*others).origin.profiles == 4
 
 
 def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path):

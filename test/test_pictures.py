@@ -60,6 +60,17 @@ def test_images_are_cut_into_windows_in_the_order_of_their_names(tmp_path):
     assert len({p.identity for p in profiles}) == 3
 
 
+def test_folders_of_one_name_are_told_apart_by_what_is_in_them(tmp_path):
+    for index, place in enumerate(('a', 'b', 'c')):
+        write(tmp_path / place / 'train' / '1.png', pixels(20, 30, seed=min(index, 1)))
+        write(tmp_path / place / 'train' / '2.png', pixels(20, 30, seed=7))
+    found = [profiles_of(tmp_path / place / 'train', per_window=1)[0] for place in 'abc']
+    first, second, third = ({p.identity for p in profiles} for profiles in found)
+    assert second == third
+    assert not first & second
+    assert len({p.epoch for p in found[0]}) == 1
+
+
 @pytest.mark.parametrize(
     ('name', 'image', 'encoding'),
     [
