@@ -52,6 +52,8 @@ class Room:
         if self._config.max_age_s:
             self._drop_old(database)
         full = self._fullness(database)
+        if not self._merging and full > _BEGIN:  # from the shortest windows on, as they lose least
+            self._level, self._from_ns, self._found = 0, _FIRST_NS, False
         self._merging = full > (_ENOUGH if self._merging else _BEGIN)
         if self._merging and self._merge is not None and not self._rest:
             if self._merge_some(database, self._merge):
