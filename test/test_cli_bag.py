@@ -125,6 +125,13 @@ def test_what_goes_wrong_is_said_and_has_a_status(bag, run, arguments, status, m
     assert message in err
 
 
+def test_a_recording_of_which_nothing_is_left_is_an_error(bag, run):
+    cut(only_file(bag), 8)
+    status, _, err = run(bag)
+    assert status == 1
+    assert 'it ends at byte 8, not closed' in err
+
+
 def test_one_that_fails_does_not_stop_the_others(tmp_path, bag, run):
     status, out, err = run(tmp_path / 'none', bag)
     assert status == 1

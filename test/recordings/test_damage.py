@@ -163,9 +163,10 @@ def test_an_mcap_file_without_an_index_is_whole(whole):
     assert read(path) == (items, [])
 
 
-def test_a_ros1_bag_that_was_not_closed_is_read(whole):
+@pytest.mark.parametrize('kind', ['ros1', 'ros1_lz4'])
+def test_a_ros1_bag_that_was_not_closed_is_read(whole, kind):
     """As rosbag record leaves it: no index, and a last chunk that says to be empty."""
-    path, items = whole('ros1')
+    path, items = whole(kind)
     data = bytearray(path.read_bytes())
     place = data.index(b'index_pos=') + len(b'index_pos=')
     (index,) = struct.unpack_from('<Q', data, place)
