@@ -42,8 +42,10 @@ class Windows:
     def add(self, message: Message) -> list[Profile]:
         """Add a message."""
         stamp_ns, current = message.stamp_ns, self._current
-        goes_on = current.accepts(stamp_ns)
-        if not goes_on or (self._candidate and not current.is_newest(stamp_ns)):
+        if current.is_newest(stamp_ns) and current.is_closed(stamp_ns):
+            self._candidate.append(message)  # its window was closed in a silence, too early
+            return self._start_epoch()
+        if not current.accepts(stamp_ns) or (self._candidate and not current.is_newest(stamp_ns)):
             self._candidate.append(message)
             if len(self._candidate) < _CANDIDATES:
                 return []

@@ -27,6 +27,7 @@ class Channel:
     input: Input | None = None
     stream: Stream | None = None
     last_steady_ns: int = 0
+    _heard_simulated_ns: int = 0  # simulated time of then, 0 where there was none
     _arrived: int = 0
     _arrived_ns: int = 0  # steady time of the last message
     _interval_ns: float = 0.0  # between two of them
@@ -44,6 +45,22 @@ class Channel:
             self._interval_ns += _FORGETTING * (usual_ns - self._interval_ns)
         self._arrived += 1
         self._arrived_ns = now_ns
+
+    def heard(self, steady_ns: int, simulated_ns: int) -> None:
+        """Take it that a message is profiled; simulated_ns: 0 where there is no such time."""
+        self.last_steady_ns, self._heard_simulated_ns = steady_ns, simulated_ns
+
+    def silent_ns(self, steady_ns: int, simulated_ns: int) -> int:
+        """Return how long it has been since the last message, without the pauses of a simulation.
+
+        A simulation that runs fast says no more than steady time: messages wait in the queue.
+        """
+        silent_ns = steady_ns - self.last_steady_ns
+        if not simulated_ns:
+            return silent_ns
+        if not 0 < self._heard_simulated_ns <= simulated_ns:  # it has begun, or begun anew
+            self._heard_simulated_ns = simulated_ns
+        return min(silent_ns, simulated_ns - self._heard_simulated_ns)
 
     def status(self, share: float, now_ns: int) -> Status:
         """Return how the stream is doing; share: of its messages that is profiled.

@@ -6,12 +6,16 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.subscription import Subscription
+from rosgraph_msgs.msg import Clock
 
 from profiler_node.bridge.errors import BridgeError
 
@@ -30,6 +34,26 @@ class ProcessNode(Node):
 
     handled = 0
     drain_s = 1.0
+    _clock_is_bad = False
+
+    def create_subscription(
+        self, msg_type: Any, topic: str, callback: Any, *more: Any, **named: Any
+    ) -> Subscription:
+        """Subscribe, as any node; but a /clock before 1970 ends none of ours.
+
+        rclpy raises for it, in a callback of its own. So is the time of a recording from after 2038
+        told, whose seconds the message cannot hold.
+        """
+        if msg_type is Clock:
+            callback = partial(self._take_clock, callback)
+        return super().create_subscription(msg_type, topic, callback, *more, **named)
+
+    def _take_clock(self, take: Callable[[Clock], object], message: Clock) -> None:
+        if message.clock.sec >= 0:
+            take(message)
+        elif not self._clock_is_bad:
+            self._clock_is_bad = True
+            self.get_logger().error('/clock says a time before 1970, or after 2038: it is left out')
 
     def expects_more(self) -> bool:
         """Whether messages are still to come, though none is waiting."""

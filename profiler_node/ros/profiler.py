@@ -201,7 +201,7 @@ class Profiler(ProcessNode):
         if not self._load.admits(channel.name, arrival.waited_ns, lost or 0):
             self._publish(stream.windows.add_shed(receive_ns, lost))
             return
-        channel.last_steady_ns = now_ns
+        channel.heard(now_ns, self._simulated_ns())
         segment = self._segments.current if self._segments else ''
         profiles, cpu_ns = feed(stream, arrival.data, receive_ns, segment, lost)
         self._load.count_cost(channel.name, cpu_ns)
@@ -247,8 +247,13 @@ class Profiler(ProcessNode):
     def _close_silent(self, channel: Channel) -> None:
         """Close windows by the time that has gone by since the last message, as its clock would."""
         if channel.stream is not None and channel.last_steady_ns:
-            silent_ns = time.monotonic_ns() - channel.last_steady_ns
+            silent_ns = channel.silent_ns(time.monotonic_ns(), self._simulated_ns())
             self._publish(channel.stream.windows.close_silent(silent_ns))
+
+    def _simulated_ns(self) -> int:
+        """Return the simulated time, 0 where there is none, or none yet."""
+        clock = self.get_clock()
+        return int(clock.now().nanoseconds) if clock.ros_time_is_active else 0
 
     def _statuses(self) -> Iterator[Status]:
         kept = self._load.kept()

@@ -208,6 +208,16 @@ def test_a_pause_is_no_step_back_in_time():
     assert [p.counters.stamp_regressions for p in closed] == [0, 0]
 
 
+def test_what_comes_late_after_a_silence_is_no_straggler():
+    """A link that stalled, and a window closed meanwhile by the steady clock: time goes on."""
+    windows = make(length_s=60.0)
+    add(windows, 10.0, 25.0)
+    closed = windows.close_silent(40 * SECOND)
+    closed += add(windows, 40.0, 55.0, 70.0, 85.0) + windows.close()
+    assert spans(closed) == [(0, 0.0, 2), (1, 0.0, 2), (1, 60.0, 2)]
+    assert sum(p.counters.late for p in closed) == 0
+
+
 def test_what_came_after_a_jump_back_is_not_held_for_ever():
     windows = make()
     add(windows, 500.0, 10.0, 11.0)
