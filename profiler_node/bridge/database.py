@@ -13,6 +13,7 @@ from profiler_node.bridge.tables import COLUMNS, SCHEMA, TAKEN, VERSION, insert,
 _log = logging.getLogger(__name__)
 
 _PAGE_BYTES = 4096
+_MOST_WAL_BYTES, _WAL_SHARE = 4_000_000, 16  # the log: one part of so many, at most that
 _PAGES_AT_ONCE = 256
 _LARGEST = 2**40  # bytes of a file whose header can be believed
 _PARTS = ('', '-wal', '-shm')  # of a database: it, its log, and the index of that
@@ -200,6 +201,11 @@ def _readable(database: sqlite3.Connection, query: str) -> Iterator[tuple[object
             row_id, misses = row[0], 0
             seen.add(row_id)
             yield row
+
+
+def wal_bytes(max_bytes: int) -> int:
+    """Return how long the log may be of a spool that may have max_bytes."""
+    return min(_MOST_WAL_BYTES, max_bytes // _WAL_SHARE)
 
 
 def used_bytes(database: sqlite3.Connection) -> int:

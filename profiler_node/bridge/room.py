@@ -9,7 +9,7 @@ from typing import Any
 
 from profiler_node.bridge.batch import compress, decompress
 from profiler_node.bridge.config import SpoolConfig
-from profiler_node.bridge.database import free_bytes, shrink, used_bytes
+from profiler_node.bridge.database import free_bytes, shrink, used_bytes, wal_bytes
 from profiler_node.bridge.tables import add_to, count_dropped, insert, is_whole, select
 
 _log = logging.getLogger(__name__)
@@ -22,8 +22,8 @@ _LENGTHS_NS = tuple(minutes * 60 * _NS_PER_S for minutes in (2, 5, 15, 60))
 _BEGIN, _ENOUGH = 0.9, 0.85  # shares of the caps at which merging begins and ends
 _ROWS = 4096  # looked at in one step
 _GROUPS = 16  # merged in one step, so that nobody waits long for the spool
-_REST = 64  # steps in which nothing is looked for after nothing was found
-_WAL_SHARE = 6  # the log takes up to one part of so many
+_FEW = 16  # new profiles among which nothing is looked for
+_SPARE_BYTES = 500_000  # that what is done in one step may take
 _FREE_SHARE = 8  # unused pages that are given back to the disk: more than one part of so many
 _FIRST_NS = -(2**62)
 _LARGEST_STEP_NS = 60 * _NS_PER_S  # of a clock that is not set
@@ -40,7 +40,7 @@ class Room:
         self._level = 0  # of _LENGTHS_NS: windows become that long
         self._from_ns = _FIRST_NS  # what is before it has been merged to that length
         self._found = False  # something, since the first level
-        self._rest = 0
+        self._look_at_id = 0  # of a profile, before which nothing is looked for
         self._clocks_ns: tuple[int, int] | None = None
 
     def is_over(self, database: sqlite3.Connection) -> bool:
@@ -55,11 +55,11 @@ class Room:
         if not self._merging and full > _BEGIN:  # from the shortest windows on, as they lose least
             self._level, self._from_ns, self._found = 0, _FIRST_NS, False
         self._merging = full > (_ENOUGH if self._merging else _BEGIN)
-        if self._merging and self._merge is not None and not self._rest:
+        (newest_id,) = database.execute('SELECT coalesce(max(id), 0) FROM profiles').fetchone()
+        if self._merging and self._merge is not None and newest_id >= self._look_at_id:
             if self._merge_some(database, self._merge):
                 return True
-            self._rest = _REST  # looking again and again would cost more than it finds
-        self._rest -= self._rest > 0
+            self._look_at_id = newest_id + _FEW  # looking for less would cost more than it finds
         if full > 1:
             return self._drop(database, full)
         if free_bytes(database) > self._config.max_bytes // _FREE_SHARE:
@@ -69,7 +69,7 @@ class Room:
     def _fullness(self, database: sqlite3.Connection) -> float:
         """Return how full the spool is, 1 at its cap."""
         (rows,) = database.execute('SELECT count(*) FROM profiles').fetchone()
-        room = self._config.max_bytes * (1 - 1 / _WAL_SHARE)
+        room = self._config.max_bytes - 2 * wal_bytes(self._config.max_bytes) - _SPARE_BYTES
         return float(max(used_bytes(database) / room, rows / self._config.max_rows))
 
     def _merge_some(self, database: sqlite3.Connection, merge: Merge) -> bool:

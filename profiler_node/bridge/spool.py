@@ -24,6 +24,7 @@ from profiler_node.bridge.database import (
     open_or_replace,
     replace_damaged,
     used_bytes,
+    wal_bytes,
 )
 from profiler_node.bridge.errors import SpoolError
 from profiler_node.bridge.outgoing import Batch
@@ -33,8 +34,6 @@ from profiler_node.bridge.tables import DROPPED, count_dropped, insert
 _Result = TypeVar('_Result')
 
 _BYTES_PER_REMEMBERED = 2560  # of the cap, for each identity that was taken
-_MOST_WAL_BYTES = 4_000_000
-_WAL_SHARE = 16  # of the cap may be the log: one part of so many
 _REFUSED_SHARE = 16  # of the cap may hold refused batches: one part of so many
 
 
@@ -89,7 +88,7 @@ class Spool:
         self._path = path
         self._config = config or SpoolConfig()
         self._room = Room(self._config, merge)
-        self._wal_bytes = min(_MOST_WAL_BYTES, self._config.max_bytes // _WAL_SHARE)
+        self._wal_bytes = wal_bytes(self._config.max_bytes)
         self._lock = threading.Lock()
         self._owner: IO[str] | None = None
         self._open: sqlite3.Connection | None = None
