@@ -3,7 +3,7 @@
 import ctypes
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_* of malloc.h
-_LARGEST_BYTES, _KEPT_BYTES = 64 * 2**20, 256 * 2**20
+_LARGEST_BYTES, _KEPT_BYTES = 32 * 2**20, 256 * 2**20  # older glibc takes no larger ones
 
 
 def keep_freed_memory() -> None:

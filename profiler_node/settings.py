@@ -1,7 +1,13 @@
 """Dataclass fields that carry their description and range: one source for checks, ROS and docs."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import field, fields
-from typing import Any
+from typing import Any, TypeVar
+
+Config = TypeVar('Config')
+
+RESERVED = {'use_sim_time', 'start_type_description_service'}
+"""Parameters of a node that rclpy declares or reads itself."""
 
 
 def setting(
@@ -32,3 +38,40 @@ def _fits(value: Any, default: Any) -> bool:
     if isinstance(default, tuple):
         return type(value) is tuple and all(isinstance(item, str) for item in value)
     return type(value) is type(default) or (isinstance(default, float) and type(value) is int)
+
+
+def take(
+    parameters: dict[str, Any], config: Callable[..., Config], prefix: str, defaults: Any = None
+) -> Config:
+    """Remove from parameters those that the dataclass config has, and return it filled.
+
+    defaults: where they differ from the class's own. Raises ValueError, naming the parameter, for a
+    value that config does not accept.
+    """
+    values = {}
+    for item in fields(config):  # type: ignore[arg-type]
+        name = f'{prefix}.{item.name}' if prefix else item.name
+        values[item.name] = getattr(defaults, item.name, item.default)
+        if name in parameters:
+            values[item.name] = _converted(parameters.pop(name), item.default)
+    try:
+        return config(**values)
+    except ValueError as error:
+        where = f'parameter {prefix}.{error}' if prefix else f'parameter {error}'
+        raise ValueError(where) from error
+
+
+def _converted(value: Any, default: Any) -> Any:
+    """Return value as the type of default, where YAML or ROS has another for it."""
+    if isinstance(default, tuple) and value is None:  # an empty list
+        return ()
+    if isinstance(default, tuple) and isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(value)
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    if isinstance(default, float) and isinstance(value, str):  # 1e3, to YAML 1.1
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

@@ -1,23 +1,21 @@
 """The live node's parameter file, read without ROS, so that a recording is profiled alike."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
 from profiler_node.bags import Channel, Plan
 from profiler_node.core.config import SegmentConfig, SketchConfig, StreamConfig, WindowConfig
 from profiler_node.profiler_config import STREAM_DEFAULTS, ProfilerConfig
+from profiler_node.settings import RESERVED, take
 
-Config = TypeVar('Config')
 Parameters = dict[str, Any]
 
 _NODE = 'profiler'
 _MARK = 'ros__parameters'
-_RESERVED = {'use_sim_time', 'start_type_description_service'}  # rclpy's own
 
 
 class SettingsError(ValueError):
@@ -48,7 +46,7 @@ def _plan(parameters: Parameters, namespace: str) -> Plan:
         full_name = f'{namespace}/{name}' if namespace else name
         topic = resolved(stream.topic or name, namespace)
         channels.append(Channel(full_name, topic, stream))
-    unknown = {name for name in parameters if not name.startswith('qos_overrides.')} - _RESERVED
+    unknown = {name for name in parameters if not name.startswith('qos_overrides.')} - RESERVED
     if unknown:
         raise ValueError(f'parameter {min(unknown)} is not known')
     if segment.topic:
@@ -76,41 +74,6 @@ def resolved(topic: str, namespace: str) -> str:
 
 def _parts(name: str) -> list[str]:
     return [part for part in name.split('/') if part]
-
-
-def take(
-    parameters: Parameters, config: Callable[..., Config], prefix: str, defaults: Any = None
-) -> Config:
-    """Remove from parameters those that the dataclass config has, and return it filled.
-
-    defaults: where they differ from the class's own. Raises ValueError, naming the parameter, for a
-    value that config does not accept.
-    """
-    values = {}
-    for item in fields(config):  # type: ignore[arg-type]
-        name = f'{prefix}.{item.name}' if prefix else item.name
-        values[item.name] = getattr(defaults, item.name, item.default)
-        if name in parameters:
-            values[item.name] = converted(parameters.pop(name), item.default)
-    try:
-        return config(**values)
-    except ValueError as error:
-        where = f'parameter {prefix}.{error}' if prefix else f'parameter {error}'
-        raise ValueError(where) from error
-
-
-def converted(value: Any, default: Any) -> Any:
-    """Return value as the type of default, where YAML has another for it."""
-    if isinstance(default, tuple):
-        return tuple(value) if isinstance(value, list) else () if value is None else value
-    if isinstance(default, float) and type(value) is int:
-        return float(value)
-    if isinstance(default, float) and isinstance(value, str):  # 1e3, to YAML 1.1
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
 
 def read_parameters(path: Path, node: str) -> Parameters:

@@ -21,7 +21,7 @@ LAYERS = {
     'recordings': set(),
     'profiler_config': {'core', 'settings'},
     'bags': {'core', 'feed', 'mappings', 'definitions', 'recordings'},
-    'settings_file': {'core', 'bags', 'profiler_config'},
+    'settings_file': {'core', 'bags', 'profiler_config', 'settings'},
     'objects': {'bridge'},
     'memory': set(),
     'offline': {'wire', 'bridge', 'bags', 'recordings', 'objects', 'memory'},
@@ -40,7 +40,7 @@ LAYERS = {
     'merge_command': {'stores', 'wire', 'bridge', 'fleet', 'objects'},
     'cli': {'core', 'wire', 'fleet', 'bridge', 'bag_command', 'merge_command', 'reference_command'},
     'ros': {
-        'stores',
+        *('stores', 'memory', 'profiler_config'),
         *('settings', 'health', 'core', 'wire', 'bridge', 'feed', 'mappings', 'definitions'),
     },
 }

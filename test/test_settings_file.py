@@ -1,13 +1,11 @@
 """The parameter file of the live node, read without ROS."""
 
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from profiler_node.bags import Channel
 from profiler_node.core.config import StreamConfig
-from profiler_node.profiler_config import STREAM_DEFAULTS, ProfilerConfig
 from profiler_node.settings_file import SettingsError, plan_of
 
 ROOT = Path(__file__).parent.parent
@@ -115,14 +113,3 @@ def test_what_the_node_refuses_is_refused(plan, parameters, message):
 def test_a_file_that_is_none_is_named(plan, text):
     with pytest.raises(SettingsError, match=r'profiler\.yaml'):
         plan(text)
-
-
-def test_the_node_has_the_same_parameters():
-    pytest.importorskip('rclpy', reason='needs ROS')
-    from profiler_node.ros import profiler  # noqa: PLC0415
-
-    theirs = profiler.ProfilerConfig
-    assert [(f.name, f.default, f.metadata) for f in fields(ProfilerConfig)] == [
-        (f.name, f.default, f.metadata) for f in fields(theirs)
-    ]
-    assert profiler.STREAM_DEFAULTS == STREAM_DEFAULTS

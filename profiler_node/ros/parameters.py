@@ -1,16 +1,15 @@
 """ROS parameters from configuration dataclasses."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import Field, fields
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
-Config = TypeVar('Config')
+from profiler_node.settings import RESERVED, take
 
-# Parameters that rclpy declares or reads itself.
-_RESERVED = {'use_sim_time', 'start_type_description_service'}
+Config = TypeVar('Config')
 
 
 def read_config(
@@ -23,34 +22,16 @@ def read_config(
     ValueError, naming the parameter, for a value that config does not accept.
     """
     names = {item.name: f'{prefix}.{item.name}' if prefix else item.name for item in fields(config)}
-    values = {}
+    given = {}
+    for name in filter(node.has_parameter, names.values()):
+        given[name] = node.get_parameter(name).value
+        node.undeclare_parameter(name)
+    filled = take(given, config, prefix, defaults)
     for item in fields(config):
-        values[item.name] = getattr(defaults, item.name, item.default)
-        if node.has_parameter(name := names[item.name]):
-            values[item.name] = _converted(node.get_parameter(name).value, item.default)
-            node.undeclare_parameter(name)
-    try:
-        filled = config(**values)
-    except ValueError as error:
-        raise ValueError(
-            f'parameter {prefix}.{error}' if prefix else f'parameter {error}'
-        ) from error
-    for item in fields(config):
-        value = values[item.name]
+        value = getattr(filled, item.name)
         declared = list(value) if isinstance(value, tuple) else value
         node.declare_parameter(names[item.name], declared, _descriptor(item), ignore_override=True)
     return filled
-
-
-def _converted(value: Any, default: Any) -> Any:
-    """Return value as the type of default, where ROS has another for it."""
-    if isinstance(default, float) and type(value) is int:
-        return float(value)
-    if isinstance(default, tuple) and value is None:  # what rcl makes of an empty list
-        return ()
-    if isinstance(default, tuple) and isinstance(value, Sequence) and not isinstance(value, str):
-        return tuple(value)
-    return value
 
 
 def _descriptor(item: Field[Any]) -> ParameterDescriptor:
@@ -72,5 +53,5 @@ def reject_unknown(node: Node) -> None:
     for name in sorted(node.get_parameters_by_prefix('')):
         # Only what read_config declares has a description.
         ours = bool(node.describe_parameter(name).description)
-        if not ours and name not in _RESERVED and not name.startswith('qos_overrides.'):
+        if not ours and name not in RESERVED and not name.startswith('qos_overrides.'):
             raise ValueError(f'parameter {name} is not known')

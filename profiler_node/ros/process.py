@@ -1,6 +1,5 @@
 """Runs one node as a process: errors in one line, and a clean end."""
 
-import ctypes
 import logging
 import signal
 import sys
@@ -18,10 +17,9 @@ from rclpy.subscription import Subscription
 from rosgraph_msgs.msg import Clock
 
 from profiler_node.bridge.errors import BridgeError
+from profiler_node.memory import keep_freed_memory
 
 _IDLE_SPINS = 2  # in a row without a message: a single one may have run a timer
-_KEEP_BLOCKS_UP_TO, _KEEP_FREE_UP_TO = 32 * 2**20, 256 * 2**20  # bytes
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _WAKE_S = 0.1  # how soon a signal is seen while nothing else happens
 
 
@@ -92,21 +90,9 @@ def _drain(executor: SingleThreadedExecutor, node: ProcessNode) -> None:
         idle = idle + 1 if node.handled == before else 0
 
 
-def _keep_memory() -> None:
-    """Have freed memory used again.
-
-    Without it glibc gives the memory of each image back, which is several times dearer in page
-    faults than all else in receiving it.
-    """
-    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)  # glibc's
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _KEEP_BLOCKS_UP_TO)
-        mallopt(_M_TRIM_THRESHOLD, _KEEP_FREE_UP_TO)
-
-
 def run(name: str, make_node: Callable[[], ProcessNode]) -> int:
     """Run the node until SIGINT, SIGTERM or the end of the context; return the exit status."""
-    _keep_memory()
+    keep_freed_memory()
     stopped = False
 
     def stop(*_: object) -> None:

@@ -11,8 +11,8 @@ import yaml
 
 from profiler_node.bridge.config import BridgeConfig, SpoolConfig
 from profiler_node.core.config import SegmentConfig, SketchConfig, StreamConfig, WindowConfig
+from profiler_node.profiler_config import STREAM_DEFAULTS, ProfilerConfig
 from profiler_node.ros.bridge import BridgeNodeConfig
-from profiler_node.ros.profiler import STREAM_DEFAULTS, ProfilerConfig
 
 CONFIG = Path(__file__).parent.parent.parent / 'config'
 DECLARED = {
