@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from profiler_node import bag_command, merge_command, reference_command
+from profiler_node import bag_command, diff_command, merge_command, reference_command
 from profiler_node.bridge.errors import BridgeError
 from profiler_node.bridge.examine import contents, problems, repair
 from profiler_node.core.config import NS_PER_S
@@ -59,6 +59,11 @@ def merge(arguments: argparse.Namespace) -> int:
 def reference(arguments: argparse.Namespace) -> int:
     """Put profiles into one file, to compare others with."""
     return reference_command.run(arguments, _console(), _say)
+
+
+def diff(arguments: argparse.Namespace) -> int:
+    """Compare profiles with a reference: what changed, where, since when and why."""
+    return diff_command.run(arguments, _console(), _say)
 
 
 def _say(error: Exception) -> None:
@@ -130,6 +135,9 @@ def parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser('reference', help=reference.__doc__)
     reference_command.add_arguments(verb)
     verb.set_defaults(run=reference)
+    verb = verbs.add_parser('diff', help=diff.__doc__)
+    diff_command.add_arguments(verb)
+    verb.set_defaults(run=diff)
     verb = verbs.add_parser('spool', help='Look at what waits on a robot, check it, repair it.')
     actions = verb.add_subparsers(metavar='ACTION', required=True)
     for name, run in (

@@ -128,7 +128,7 @@ def run(arguments: argparse.Namespace, console: Console, on_error: Report) -> in
 
     contents: dict[tuple[str, str, str], _Content] = {}
     try:
-        payloads = _payloads(arguments, _plan(arguments), report, contents)
+        payloads = _payloads(arguments, plan_of_recordings(arguments), report, contents)
         first = next(payloads, None)
         if first is None:
             on_error(StoreError(f'{", ".join(arguments.paths)}: no such profiles'))
@@ -147,7 +147,7 @@ def run(arguments: argparse.Namespace, console: Console, on_error: Report) -> in
     return PARTLY if problems else 0
 
 
-def _plan(arguments: argparse.Namespace) -> Plan:
+def plan_of_recordings(arguments: argparse.Namespace) -> Plan:
     """Return how recordings are profiled. Raises SettingsError and ValueError."""
     plan = plan_of(arguments.config) if arguments.config else Plan()
     robot_id = arguments.robot_id or plan.robot_id or socket.gethostname()
@@ -166,7 +166,7 @@ def _payloads(
     """Yield the serialized profiles, each once, and fill contents, by robot, stream and type."""
     selection, seen = selection_of(arguments), Seen()
     for path in arguments.paths:
-        for profile in _profiles(path, arguments, plan, report):
+        for profile in profiles_at(path, arguments, plan, report):
             if selection.takes(profile) and seen.is_new(profile):
                 source = profile.source
                 key = source.robot_id, source.stream, source.message_type
@@ -174,10 +174,14 @@ def _payloads(
                 yield encode(profile)
 
 
-def _profiles(
+def profiles_at(
     location: str, arguments: argparse.Namespace, plan: Plan, report: Report
 ) -> Iterator[Profile]:
-    """Yield the profiles of what is at location."""
+    """Yield the profiles of what is at location: store, file, URL, recording or images.
+
+    arguments: robot_id, images_as and images_per_window, of images. Raises StoreError and
+    RecordingError.
+    """
     path = local_path(location)
     if path is not None and path.exists() and looks_like_recording(path):
         return _of_recording(path, plan, report)

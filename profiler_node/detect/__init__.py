@@ -1,0 +1,1 @@
+"""What changed: windows against a reference, causes, incidents. Pure functions over profiles."""
