@@ -41,7 +41,7 @@ def profiles(observer):
 
 
 @pytest.fixture
-def profiler(run, tmp_path):
+def profiler(run, observer, tmp_path):
     """Starts the profiler of these streams, each of the topic of its name."""
 
     def start(*streams, window=WINDOW, sim=True, **more):
@@ -58,7 +58,9 @@ def profiler(run, tmp_path):
         path = tmp_path / 'profiler.yaml'
         text = yaml.safe_dump({'/**': {'ros__parameters': parameters | more}})
         path.write_text(text, encoding='utf-8')
-        return run('profiler', '--ros-args', '--params-file', path)
+        node = run('profiler', '--ros-args', '--params-file', path)
+        assert observer.until(lambda: observer.node.count_publishers('/profiles')), node.output
+        return node
 
     return start
 
@@ -122,7 +124,7 @@ def play(run, observer, profiles, node, *arguments):
     assert player.wait(60.0) == 0, player.output
     assert node.end() == 0, node.output
     count = None
-    while len(profiles) != count:  # all are here already: the node waits for that
+    while len(profiles) != count:  # they are here already: the node waits for that
         count = len(profiles)
         observer.until(lambda: False, timeout_s=0.3)
     identities = [p.identity for p in profiles]
