@@ -19,7 +19,7 @@ from rosgraph_msgs.msg import Clock
 from profiler_node.bridge.errors import BridgeError
 from profiler_node.memory import keep_freed_memory
 
-_IDLE_SPINS = 2  # in a row without a message: a single one may have run a timer
+_QUIET_S = 0.2  # without a message; timers and /clock, which goes on, are none
 _WAKE_S = 0.1  # how soon a signal is seen while nothing else happens
 
 
@@ -78,16 +78,17 @@ class _RosLogHandler(logging.Handler):
             self._logger.info(text)
 
 
-def _drain(executor: SingleThreadedExecutor, node: ProcessNode) -> None:
+def drain(executor: SingleThreadedExecutor, node: ProcessNode) -> None:
     """Handle the messages that have arrived: they are acknowledged, nobody sends them again."""
-    deadline_s = time.monotonic() + node.drain_s
-    idle = 0
-    while rclpy.ok() and (idle < _IDLE_SPINS or node.expects_more()):
+    heard_s = time.monotonic()
+    deadline_s = heard_s + node.drain_s
+    while rclpy.ok() and (time.monotonic() < heard_s + _QUIET_S or node.expects_more()):
         if time.monotonic() > deadline_s:
             return
         before = node.handled
         executor.spin_once(timeout_sec=_WAKE_S)
-        idle = idle + 1 if node.handled == before else 0
+        if node.handled != before:
+            heard_s = time.monotonic()
 
 
 def run(name: str, make_node: Callable[[], ProcessNode]) -> int:
@@ -116,7 +117,7 @@ def run(name: str, make_node: Callable[[], ProcessNode]) -> int:
     executor.add_node(node)
     while not stopped and rclpy.ok():
         executor.spin_once(timeout_sec=_WAKE_S)
-    _drain(executor, node)
+    drain(executor, node)
     executor.remove_node(node)
     node.finish()
     node.destroy_node()

@@ -15,6 +15,7 @@ from sensor_msgs.msg import Temperature
 from profiler_node.bags import profile_bag
 from profiler_node.core.config import SegmentConfig, StreamConfig, WindowConfig
 from profiler_node.ros.channel import Channel
+from profiler_node.ros.process import ProcessNode, drain
 from profiler_node.ros.qos import PROFILES_QOS
 from profiler_node.wire.codec import decode
 
@@ -357,3 +358,27 @@ def test_a_simulation_that_begins_anew_starts_the_silence_anew():
     channel.heard(steady_ns=120 * SECOND, simulated_ns=0)  # before the first /clock
     assert channel.silent_ns(121 * SECOND, 0) == SECOND
     assert channel.silent_ns(122 * SECOND, 1000 * SECOND) == 0
+
+
+class Executor:
+    """Runs a timer or /clock, and at every fifth spin a message."""
+
+    def __init__(self, node, messages):
+        self.node, self.left, self.spins = node, messages, 0
+
+    def spin_once(self, timeout_sec):
+        self.spins += 1
+        if self.spins % 5 == 0 and self.left:
+            self.left -= 1
+            self.node.handled += 1
+        elif not self.left:
+            time.sleep(timeout_sec)
+
+
+def test_messages_that_wait_behind_the_clock_are_handled_at_the_end(observer):
+    del observer  # it makes rclpy ready
+    node = ProcessNode('draining')
+    executor = Executor(node, messages=3)
+    drain(executor, node)
+    node.destroy_node()
+    assert (executor.left, node.handled) == (0, 3)
