@@ -66,8 +66,8 @@ OWNERS = {
     'obstore': {'stores.py', 'bridge/transport.py', 'fleet/store.py'},
     'datasketches': {'core/sketches.py'},
     'rosbags': {
-        *('core/decode.py', 'core/paths.py', 'core/rows.py', 'core/segments.py', 'core/stream.py'),
-        *('core/extract/', 'definitions.py', 'bags.py'),
+        *('core/decode.py', 'core/paths.py', 'core/repeats.py', 'core/rows.py'),
+        *('core/segments.py', 'core/stream.py', 'core/extract/', 'definitions.py', 'bags.py'),
     },
     'yaml': {'diff_command.py', 'mappings.py', 'settings_file.py', 'recordings/recording.py'},
     'lz4': {'recordings/compression.py'},

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from profiler_node.core.config import SketchConfig
 from profiler_node.core.elements import FLOAT_BINS, bin_values
 from profiler_node.core.moments import LARGEST, Moments, level_moments, moments_of
-from profiler_node.core.observation import Counts, FloatBins, Levels, Value
+from profiler_node.core.observation import Counts, FloatBins, Levels, Value, Weights
 from profiler_node.core.profile import CategoricalFeature, Feature, NumericFeature, NumericKind
 from profiler_node.core.rows import Row, RowLayout
 from profiler_node.core.sketches import CategorySketch, QuantileSketch
@@ -23,6 +23,7 @@ _LONGEST_CATEGORY = 128  # characters
 _PAGE = 256  # bins
 _MOST_KEPT = 2**18  # bytes of rows
 _MOST_PENDING = 1024  # distinct categories counted before they go into the sketch
+_LAST_STAMP_NS = 2**63 - 1
 
 NumericElements = NDArray[np.float64] | Levels | FloatBins
 
@@ -39,7 +40,9 @@ class Accumulator(Protocol):
 
 def accumulator_for(value: Value, config: SketchConfig) -> Accumulator:
     """Return an empty accumulator for values like this one."""
-    if isinstance(value, str | tuple):
+    if isinstance(value, bool):
+        return FlagAccumulator(config)
+    if isinstance(value, str | tuple | Weights):
         return CategoryAccumulator(config)
     return NumericAccumulator('scalar' if isinstance(value, float | int) else 'elements', config)
 
@@ -140,6 +143,30 @@ class NumericAccumulator:
             pos_inf=flushed._pos_inf,
             neg_inf=flushed._neg_inf,
         )
+
+
+class FlagAccumulator:
+    """A number that is 0 or 1 in each message, of which counts say all."""
+
+    def __init__(self, config: SketchConfig) -> None:
+        self._config = config
+        self._counts = [0, 0]
+        self._stamps_ns = [_LAST_STAMP_NS, _LAST_STAMP_NS]
+
+    def add(self, value: bool, stamp_ns: int) -> None:
+        """Add value."""
+        self._counts[value] += 1
+        self._stamps_ns[value] = min(self._stamps_ns[value], stamp_ns)
+
+    def finish(self) -> NumericFeature:
+        """Return the feature as it is now."""
+        sketch, moments = QuantileSketch(self._config.kll_k), Moments()
+        for number, (count, stamp_ns) in enumerate(zip(self._counts, self._stamps_ns, strict=True)):
+            if count:
+                values = float(number), 0.0, float(number), float(number)
+                moments = moments.merged(Moments(count, *values, stamp_ns, stamp_ns))
+                sketch.update_weighted(np.full(1, number, np.float32), np.full(1, count))
+        return NumericFeature('scalar', moments, sketch.to_bytes())
 
 
 class RowsAccumulator:
@@ -267,16 +294,24 @@ class CategoryAccumulator:
     def __init__(self, config: SketchConfig) -> None:
         self._sketch = CategorySketch(config.hll_lg_k, config.frequent_lg_max_k)
         self._pending: Counter[str] = Counter()
+        self._weights: dict[tuple[str, ...], Counts] = {}
         self._count = 0
 
-    def add(self, value: str | tuple[str, ...], stamp_ns: int) -> None:  # noqa: ARG002 (protocol)
-        """Add value."""
+    def add(self, value: str | tuple[str, ...] | Weights, stamp_ns: int) -> None:  # noqa: ARG002 (protocol)
+        """Add value; of weights, each category so many times."""
+        if isinstance(value, Weights):
+            before = self._weights.get(value.categories, 0)
+            self._weights[value.categories] = value.counts + before
+            return
         categories = (value,) if isinstance(value, str) else value
-        self._count += len(categories)
         for category in categories:
-            self._pending[_cut(category)] += 1
-            if len(self._pending) == _MOST_PENDING:
-                self._flush()
+            self._add(category, 1)
+
+    def _add(self, category: str, weight: int) -> None:
+        self._count += weight
+        self._pending[_cut(category)] += weight
+        if len(self._pending) == _MOST_PENDING:
+            self._flush()
 
     def _flush(self) -> None:
         for value, weight in self._pending.items():
@@ -285,6 +320,10 @@ class CategoryAccumulator:
 
     def finish(self) -> CategoricalFeature:
         """Return the feature as it is now."""
+        for categories, counts in self._weights.items():
+            for index in np.flatnonzero(counts).tolist():
+                self._add(categories[index], int(counts[index]))
+        self._weights.clear()
         self._flush()
         hll, frequent = self._sketch.to_bytes()
         return CategoricalFeature(self._count, hll, frequent)

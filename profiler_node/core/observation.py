@@ -14,6 +14,14 @@ class Tally(int):
 
 
 @dataclass(frozen=True, slots=True)
+class Weights:
+    """Categories of a fixed set, and how much of each there is: counts, (N,), 0 or more."""
+
+    categories: tuple[str, ...]
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True)
 class Levels:
     """Elements that are whole numbers of a unit, exactly: counts[i] of them are i * unit."""
 
@@ -41,8 +49,8 @@ class FloatBins:
     neg_inf: int = 0
 
 
-Value = float | str | tuple[str, ...] | NDArray[np.float64] | Levels | FloatBins
-"""A number (NaN for missing), a category or several, or the elements of a message."""
+Value = float | str | tuple[str, ...] | Weights | NDArray[np.float64] | Levels | FloatBins
+"""A number (NaN for missing), yes or no, a category or several, or the elements of a message."""
 
 Observation = dict[str, Value]
 """Features of one message by name. A name always is a number, or categories, or elements."""

@@ -22,14 +22,13 @@ from profiler_node.core.observation import Observation
 from profiler_node.core.paths import PathError, Read
 from profiler_node.core.pixels.encodings import ToBgr, bgr_of
 from profiler_node.core.profile import Profile, Source
+from profiler_node.core.repeats import HEADER, TIME, Payload, Repeats, payload_of
 from profiler_node.core.rows import RowLayout, row_layout
 from profiler_node.core.timeline import Message
 from profiler_node.core.windows import Windows
 
 Extract = Callable[[Any, Observation], None]
 """Adds the features of a message. What it added before a DecodeError stays."""
-
-_HEADER, _TIME = 'std_msgs/msg/Header', 'builtin_interfaces/msg/Time'
 
 # DDS fills messages up to whole words, recordings may be without: they are to have the same size.
 _ALIGNMENT = 4
@@ -162,6 +161,8 @@ class Stream:
         self._layout: RowLayout | None = None
         self._read_header: Read | None = None
         self._read_stamp: Read | None = None
+        self._payload_of: Payload | None = None
+        self._is_repeated = Repeats()
         try:
             self._decode = decoder_for(source.message_type, sensing.store)
         except UnknownTypeError as error:
@@ -170,8 +171,10 @@ class Stream:
             return
         self._extract, self.problem = extractor_for(source.message_type, sensing)
         fields = source.message_type, sensing.store
-        self._read_header = _field_reader(*fields, _HEADER, 'header')
-        self._read_stamp = _field_reader(*fields, _TIME, 'stamp', 'timestamp')
+        self._read_header = _field_reader(*fields, HEADER, 'header')
+        self._read_stamp = _field_reader(*fields, TIME, 'stamp', 'timestamp')
+        has_stamp = (self._read_header or self._read_stamp) is not None
+        self._payload_of = payload_of(*fields, has_stamp=has_stamp)
         if isinstance(self._extract, FieldsExtractor) and self._read_stamp is None:
             has_header = self._read_header is not None
             self._layout = row_layout(*fields, self._extract.leaves, has_header=has_header)
@@ -184,21 +187,27 @@ class Stream:
         receive_ns: 0 where it is not known, as before simulated time begins. segment: the part of
         the stream that it belongs to. lost: how many before it were published and not received;
         None: not known, to be told from the stamps. A bad message is counted and never raises. The
-        data must not change afterwards: the extractor may keep a view of it until the next message.
+        data must not change afterwards: a view of it is kept until the next message.
         """
         size_bytes = -(-len(data) // _ALIGNMENT) * _ALIGNMENT
         observation: Observation = {'message/size_bytes': float(size_bytes)}
-        row, reason = None, ''
+        row = repeated = None
+        reason = ''
         try:
             if self._layout is not None:
                 stamp_ns, frame_id, row = self._layout.read(data)
+                repeated = self._is_repeated.of_bytes(row.data)
             else:
                 message = self._decode(data)
                 stamp_ns, frame_id = self._stamp_and_frame(message)
+                if self._payload_of is not None:
+                    repeated = self._is_repeated(self._payload_of(data))
         except DecodeError as error:
             return self.windows.add_unreadable(error.reason, receive_ns, lost)
         if frame_id is not None:
             observation['message/frame_id'] = frame_id
+        if repeated is not None:
+            observation['message/repeated'] = repeated
         latency_ns = 0
         if stamp_ns and receive_ns:
             latency_ns = receive_ns - stamp_ns

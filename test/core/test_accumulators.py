@@ -9,7 +9,7 @@ import pytest
 from profiler_node.core.accumulators import CategoryAccumulator, NumericAccumulator
 from profiler_node.core.config import SketchConfig
 from profiler_node.core.elements import float_bins, histogram
-from profiler_node.core.observation import Levels
+from profiler_node.core.observation import Levels, Weights
 from profiler_node.core.sketches import rank_error
 
 RANDOM = np.random.default_rng(8)
@@ -129,3 +129,26 @@ def test_a_million_distinct_categories_take_little_memory():
 
 def test_text_that_is_no_unicode_is_counted():
     assert category('\ud800', 'ok').count == 2
+
+
+def test_weights_count_a_category_so_many_times():
+    few, others = ('a', 'b', 'c'), ('c', 'd')
+    accumulator = CategoryAccumulator(SketchConfig())
+    accumulator.add('a', 1)
+    for counts in ((1, 0, 2**40), (10, 0, 5)):
+        accumulator.add(Weights(few, np.array(counts)), 2)
+    early = accumulator.finish()
+    accumulator.add(Weights(others, np.array([7, 0])), 3)
+    late = accumulator.finish()
+    assert early.top(9) == [('c', 2**40 + 5), ('a', 12)]
+    assert late.top(9) == [('c', 2**40 + 12), ('a', 12)]
+    assert (early.count, late.count, late.distinct) == (2**40 + 17, 2**40 + 24, 2)
+
+
+def test_weights_that_are_given_stay_as_they_are():
+    counts = np.array([1, 2])
+    accumulator = CategoryAccumulator(SketchConfig())
+    for _ in range(3):
+        accumulator.add(Weights(('a', 'b'), counts), 1)
+    assert accumulator.finish().top(9) == [('b', 6), ('a', 3)]
+    assert counts.tolist() == [1, 2]

@@ -2,9 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from profiler_node.core.config import StreamConfig
 from profiler_node.core.errors import DecodeError
 from profiler_node.core.extract.depth import DEPTH_ENCODINGS, DepthLimits, add_depth
@@ -50,25 +47,6 @@ def _encoding_of(pixels: Pixels, form: str) -> Encoding:
     return ENCODINGS[names[pixels.shape[2]]]
 
 
-class _RepeatDetector:
-    """Tells a message whose data equals that of the one before: a frozen camera."""
-
-    def __init__(self) -> None:
-        self._previous: tuple[tuple[object, ...], NDArray[np.uint8]] | None = None
-
-    def __call__(self, form: tuple[object, ...], data: NDArray[np.uint8]) -> float:
-        """Return 1.0 if form and data are those of the call before, else 0.0.
-
-        data is kept until the next call, not copied.
-        """
-        previous, self._previous = self._previous, (form, data)
-        if previous is None or previous[0] != form:
-            return 0.0
-        before = previous[1]
-        # Frames of a live camera differ near the start: look there before reading all of it.
-        return float(np.array_equal(before[:4096], data[:4096]) and np.array_equal(before, data))
-
-
 class ImageExtractor:
     """The `image/` or `depth/` features of each Image of one stream."""
 
@@ -76,7 +54,6 @@ class ImageExtractor:
         self._kind = config.kind
         self._limits = _limits(config)
         self._to_bgr = to_bgr
-        self._repeated = _RepeatDetector()
 
     def __call__(self, message: Any, observation: Observation) -> None:
         """Add the features of message. Raises DecodeError."""
@@ -92,8 +69,6 @@ class ImageExtractor:
             add_picture(observation, picture_of(self._to_bgr(message), ENCODINGS['bgr8']))
         else:
             add_picture(observation, picture_of(pixels_of(message), encoding))
-        form = (message.encoding, message.height, message.width, message.step)
-        observation[f'{group}/repeated'] = self._repeated(form, message.data)
 
 
 class CompressedImageExtractor:
@@ -103,7 +78,6 @@ class CompressedImageExtractor:
         self._kind = config.kind
         self._limits = _limits(config)
         self._reduction = config.jpeg_reduction
-        self._repeated = _RepeatDetector()
 
     def __call__(self, message: Any, observation: Observation) -> None:
         """Add the features of message. Raises DecodeError."""
@@ -119,7 +93,6 @@ class CompressedImageExtractor:
         else:
             pixels = pixels.reshape(*pixels.shape[:2], -1)
             add_picture(observation, picture_of(pixels, _encoding_of(pixels, form)))
-        observation[f'{group}/repeated'] = self._repeated((form,), message.data)
 
     def _decoded(self, message: Any, group: str, observation: Observation) -> Pixels:
         """Return the pixels, (H, W) or (H, W, C), and add their size. Raises DecodeError."""

@@ -326,10 +326,10 @@ def test_colours_are_no_depth(compressed, profiled):
 def test_a_repeated_compressed_frame_is_told_from_a_new_one(compressed, profiled):
     first, second = compressed(BGR, 'jpeg', '.jpg'), compressed(255 - BGR, 'jpeg', '.jpg')
     profile = profiled(COMPRESSED, first, first, second, first, first)
-    repeated = profile.features['image/repeated'].moments
-    assert (repeated.count, repeated.mean) == (5, 2 / 5)
+    repeated = profile.features['message/repeated'].moments
+    assert (repeated.count, repeated.mean) == (4, 2 / 4)
     depth = compressed(HEADER + PNG, '16UC1; compressedDepth')
-    assert scalars(profiled(COMPRESSED, depth, depth))['depth/repeated'] == 0.5
+    assert profiled(COMPRESSED, depth, depth).features['message/repeated'].moments.mean == 1
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,6 @@ def tolerance(name, of_floats=False):
 
 def same_scalars(profile, expected, of_floats=False):
     found = scalars(profile)
-    found.pop('repeated')
     assert found.keys() == expected.keys()
     for name, number in expected.items():
         rel = tolerance(name, of_floats)
@@ -157,8 +156,11 @@ def test_every_feature_of_a_recording(replay, recorded):
         if name.startswith('image/')
     }
     rows = [features_of(frame) for frame in frames]
-    repeats = [0.0] + [float(np.array_equal(a.data, b.data)) for a, b in pairwise(messages)]
-    expected = {name: [row[name] for row in rows] for name in rows[0]} | {'repeated': repeats}
+    expected = {name: [row[name] for row in rows] for name in rows[0]}
+    repeated = [np.array_equal(a.data, b.data) for a, b in pairwise(messages)]
+    assert ('message/repeated' in profile.features) == (len(messages) > 1)
+    if repeated:
+        assert profile.features['message/repeated'].moments.mean == np.mean(repeated)
     for name, numbers in expected.items():
         moments, rel = found.pop(name).moments, tolerance(name)
         assert moments.count == len(frames)
@@ -297,7 +299,6 @@ def test_a_bayer_image_without_a_cell_has_the_colours_that_it_has(image, profile
     profile = profiled(IMAGE, image(np.full(shape, 9, np.uint8), 'bayer_rggb8'))
     names = [name for name in ('red', 'green', 'blue') if name[0] in seen]
     assert scalars(profile).keys() == {
-        'repeated',
         *(f'{name}_{number}' for name in names for number in ('mean', 'stddev')),
     }
 
@@ -388,7 +389,7 @@ def test_an_image_without_a_number_has_no_features_of_numbers(image, profiled, e
     pixels = np.full((4, 5, channels), value, ENCODINGS[encoding].dtype)
     profile = profiled(IMAGE, image(pixels, encoding), config=AS_IMAGE)
     assert profile.counters.decoded == 1
-    assert scalars(profile) == {'repeated': 0.0}
+    assert scalars(profile) == {}
 
 
 def test_numbers_below_0_have_no_saturation(image, profiled):
@@ -408,8 +409,8 @@ def test_a_repeated_frame_is_told_from_a_new_one(image, profiled):
     other[-1, -1] ^= 1
     frames = [image(pixels, 'rgb8') for pixels in (RGB, RGB, other, other, RGB)]
     frames.append(image(RGB, 'bgr8'))  # the same bytes show something else
-    repeated = profiled(IMAGE, *frames).features['image/repeated'].moments
-    assert (repeated.count, repeated.mean) == (6, 2 / 6)
+    repeated = profiled(IMAGE, *frames).features['message/repeated'].moments
+    assert (repeated.count, repeated.mean) == (5, 2 / 5)
 
 
 @pytest.mark.parametrize('size', [(1080, 1920), (721, 1281), (1, 2000), (2, 5000)])
