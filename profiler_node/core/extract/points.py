@@ -8,12 +8,12 @@ but its share and the count is of valid points. Ranges and azimuths are in the c
 import math
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from profiler_node.core.elements import elements
 from profiler_node.core.errors import DecodeError
+from profiler_node.core.extract.sectors import add_sectors, point_sectors, rough_azimuth_deg
 from profiler_node.core.observation import Observation
 
 _DATATYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8'}
@@ -28,7 +28,7 @@ _FIELDS = {
 
 _FARTHEST_M = 1e38  # below the largest float32, which can mean no return
 _LARGEST = 2**31 - 1  # columns of an OpenCV image
-_SECTORS = 360
+_DEGREES = 360
 _SAMPLE = 17  # every so many: no divisor of the columns or rings of a sensor
 
 
@@ -64,7 +64,10 @@ def _add_points(observation: Observation, columns: dict[str, NDArray[Any]]) -> N
     range_m = columns['range']
     observation['points/min_range_m'] = float(range_m.min()) if range_m.size else math.nan
     observation['points/max_range_m'] = float(range_m.max()) if range_m.size else math.nan
-    observation['points/azimuth_coverage'] = _azimuth_coverage(columns['x'], columns['y'])
+    x, y = columns['x'], columns['y']
+    rough_deg = rough_azimuth_deg(x, y)
+    observation['points/azimuth_coverage'] = _azimuth_coverage(x, y, rough_deg)
+    add_sectors(observation, 'points', point_sectors(x, y, rough_deg), range_m)
 
 
 def _count(message: Any) -> int:
@@ -132,21 +135,22 @@ def _column(message: Any, field: Any) -> NDArray[Any]:
     return np.ascontiguousarray(column, dtype.newbyteorder('=')).ravel()
 
 
-def _azimuth_coverage(x: NDArray[Any], y: NDArray[Any]) -> float:
-    """Return the share of the 360 sectors of one degree that hold a point; x, y: (N,)."""
-    hit = np.zeros(_SECTORS, dtype=np.bool_)
-    hit[_sectors(x[::_SAMPLE], y[::_SAMPLE])] = True
+def _azimuth_coverage(x: NDArray[Any], y: NDArray[Any], rough_deg: NDArray[np.float32]) -> float:
+    """Return the share of the 360 sectors of one degree that hold a point; all are (N,)."""
+    hit = np.zeros(_DEGREES, dtype=np.bool_)
+    hit[_degree_of(x[::_SAMPLE], y[::_SAMPLE])] = True
     if x.size and not hit.all():
         # A rough angle tells the points that may be in a sector without any so far.
-        rough = cv2.phase(x.astype(np.float32), y.astype(np.float32), angleInDegrees=True)
         known = hit & np.roll(hit, 1) & np.roll(hit, -1)
-        rest = ~known[rough.ravel().astype(np.intp) % _SECTORS]
-        hit[_sectors(x.compress(rest), y.compress(rest))] = True
-    return int(np.count_nonzero(hit)) / _SECTORS
+        rest = ~np.append(known, known[0])[rough_deg.astype(np.intp)]  # up to 360 itself
+        hit[_degree_of(x.compress(rest), y.compress(rest))] = True
+    return int(np.count_nonzero(hit)) / _DEGREES
 
 
-def _sectors(x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.intp]:
-    """Return the sector of each point, (N,)."""
-    azimuth_deg = np.degrees(np.arctan2(y, x, dtype=np.float64)) % 360
-    # The remainder of a tiny negative angle is 360 itself.
-    return np.asarray(azimuth_deg.astype(np.intp) % _SECTORS, np.intp)
+def _degree_of(x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the sector of one degree of each point, (N,)."""
+    azimuth_deg = np.degrees(np.arctan2(y, x, dtype=np.float64))
+    azimuth_deg += 360.0 * (azimuth_deg < 0)  # five times as quick as the remainder
+    degrees: NDArray[np.intp] = azimuth_deg.astype(np.intp)
+    degrees[degrees == _DEGREES] = 0  # of a tiny negative angle
+    return degrees

@@ -6,12 +6,17 @@ beams; valid, inf, nan, below_min and above_max add up to 1. Intensities are tho
 """
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from profiler_node.core.elements import elements
+from profiler_node.core.extract.sectors import add_sectors, sectors_of
 from profiler_node.core.observation import Observation
+
+_GEOMETRIES = 16  # kept: of a few scanners, or of one that leaves beams out
 
 
 class ScanExtractor:
@@ -44,5 +49,17 @@ class ScanExtractor:
         observation['scan/min_m'] = float(range_m.min()) if range_m.size else math.nan
         observation['scan/max_m'] = float(range_m.max()) if range_m.size else math.nan
         observation['scan/mean_m'] = float(range_m.mean()) if range_m.size else math.nan
+        sectors = _sectors(beams, message.angle_min, message.angle_increment)
+        if sectors is not None:
+            add_sectors(observation, 'scan', sectors[valid], range_m)
         if message.intensities.size:
             observation['scan/intensity'] = elements(message.intensities)
+
+
+@lru_cache(_GEOMETRIES)
+def _sectors(beams: int, angle_min: float, angle_increment: float) -> NDArray[np.uint8] | None:
+    """Return the sector of each beam, (N,), None where the angles [rad] are no numbers."""
+    if not math.isfinite(angle_min + beams * angle_increment):
+        return None
+    azimuth_deg: NDArray[np.float64] = np.degrees(angle_min + np.arange(beams) * angle_increment)
+    return sectors_of((azimuth_deg + 180) % 360 - 180)

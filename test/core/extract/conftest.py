@@ -73,6 +73,38 @@ def same_numbers() -> Callable[[NumericFeature, Any], None]:
 
 
 @pytest.fixture(scope='session')
+def same_sectors() -> Callable[..., None]:
+    """Asserts that the sectors of a profile are those of returns, each as (azimuth [deg], range).
+
+    returns: arrays (N, 2) of each message.
+    """
+
+    def check(profile: Profile, group: str, returns: list[Any]) -> None:
+        counts, sums_cm = np.zeros(36, int), np.zeros(36)
+        for azimuth_deg, range_m in (
+            np.asarray(each, np.float64).reshape(-1, 2).T for each in returns
+        ):
+            sectors = np.floor((azimuth_deg + 180) / 10).astype(int) % 36
+            here = [range_m[sectors == index].sum() * 100 for index in range(36)]
+            counts += [np.count_nonzero(sectors == index) for index in range(36)]
+            sums_cm += np.rint(here)
+        for name, numbers, off in (
+            ('sector', counts, 0),
+            ('sector_range_cm', sums_cm, len(returns)),
+        ):
+            feature = profile.features[f'{group}/{name}']
+            found = dict(feature.top(99))
+            assert feature.count == sum(found.values())
+            assert found.keys() == {f'{index:02}' for index in np.flatnonzero(numbers)}
+            assert feature.distinct == len(found)
+            for index, number in enumerate(numbers):
+                # A sum in another order may be rounded to another centimetre.
+                assert abs(found.get(f'{index:02}', 0) - number) <= off
+
+    return check
+
+
+@pytest.fixture(scope='session')
 def same_features(same_numbers: Any) -> Callable[..., None]:
     """Asserts that these are all numeric features of a group, each of these numbers."""
 

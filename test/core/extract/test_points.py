@@ -6,6 +6,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from profiler_node.wire.codec import decode, encode
+
 RANDOM = np.random.default_rng(12)
 CLOUD = 'sensor_msgs/msg/PointCloud2'
 NAN, INF = np.nan, np.inf
@@ -63,6 +65,15 @@ def expected_features(clouds, intensity='', ring=''):
     return {name: numbers for name, numbers in expected.items() if numbers}
 
 
+def returns_of(points):
+    """Azimuth [deg] and range [m] of the valid points, (N, 2)."""
+    x, y, z = (np.ravel(points)[axis].astype(np.float64) for axis in 'xyz')
+    with np.errstate(over='ignore', invalid='ignore'):
+        range_m = np.sqrt(x**2 + y**2 + z**2)
+    returns = np.stack([np.degrees(np.arctan2(y, x)), range_m], axis=1)
+    return returns[np.isfinite(range_m) & (range_m > 0)]
+
+
 @pytest.mark.parametrize(
     ('name', 'topic', 'fields'),
     [
@@ -70,11 +81,12 @@ def expected_features(clouds, intensity='', ring=''):
         ('kinect_rgbd', '/camera/depth/color/points', 'x:f4,y:f4,z:f4,rgb:f4'),
     ],
 )
-def test_every_feature_of_a_recording(replay, same_features, name, topic, fields):
+def test_every_feature_of_a_recording(replay, same_features, same_sectors, name, topic, fields):
     messages, profile = replay(name, topic)
     dtype = [(item[:-3], f'<{item[-2:]}') for item in fields.split(',')]
     clouds = [message.data.view(dtype) for message in messages]
     same_features(profile, 'points', expected_features(clouds))
+    same_sectors(profile, 'points', [returns_of(cloud) for cloud in clouds])
     assert profile.features['points/fields'].top(2) == [(fields, len(messages))]
 
 
@@ -209,6 +221,8 @@ def test_a_cloud_without_a_valid_point_says_so(cloud, profiled):
     assert features['points/min_range_m'].missing == features['points/max_range_m'].missing == 1
     for name in ('range_m', 'x_m', 'intensity', 'ring'):
         assert features[f'points/{name}'].moments.count == 0
+    for name in ('sector', 'sector_range_cm'):
+        assert (features[f'points/{name}'].count, features[f'points/{name}'].top(9)) == (0, [])
 
 
 def test_the_intensity_may_be_nan(cloud, profiled):
@@ -248,6 +262,56 @@ def test_the_azimuth_coverage_is_exact(cloud, profiled, name, scalar):
     sectors = {int(degrees % 360) % 360 for degrees in np.degrees(np.arctan2(y, x))}
     feature = profiled(CLOUD, cloud(points)).features['points/azimuth_coverage']
     assert feature.moments.mean == len(sectors) / 360
+
+
+@pytest.mark.parametrize('scalar', ['<f4', '<f8'])
+@pytest.mark.parametrize('order', ['columns', 'rings', 'none'])
+@pytest.mark.parametrize('size', [1, 2000, 60_000])
+def test_the_sectors_are_exact_in_any_order(cloud, profiled, same_sectors, size, order, scalar):
+    """Among them many points within float32 rounding of a border."""
+    random = np.random.default_rng(size)
+    azimuth = random.uniform(-180, 180, size)
+    borders = random.integers(-18, 19, size) * 10.0
+    off = random.choice([-1, 1], size) * 10.0 ** random.uniform(-6, 0, size)
+    azimuth = np.where(random.random(size) < 0.3, borders + off, azimuth)
+    azimuth = np.sort(azimuth) if order != 'none' else azimuth
+    azimuth = azimuth.reshape(-1, 4).T.ravel() if order == 'rings' and size > 1 else azimuth
+    distance = 10.0 ** random.uniform(-3, 2.3, size)
+    points = np.zeros(size, [(axis, scalar) for axis in 'xyz'])
+    points['x'] = distance * np.cos(np.radians(azimuth))
+    points['y'] = distance * np.sin(np.radians(azimuth))
+    points['z'] = random.normal(0, 3, size)
+    same_sectors(profiled(CLOUD, cloud(points)), 'points', [returns_of(points)])
+
+
+def test_sector_00_begins_behind_and_goes_on_to_the_right(cloud, profiled):
+    """REP-103: x forward, y left. The sign of a zero, straight behind, makes no difference."""
+    at = {'00': [(-1, 0), (-1, -0.0), (-9, -1)], '09': [(0, -1)], '17': [(9, -1)]}
+    at |= {'18': [(1, 0), (1, -0.0), (9, 1), (0, 0)], '27': [(0, 1)], '35': [(-9, 1)]}
+    xy = [place for places in at.values() for place in places]
+    points = np.array([(x, y, 1.0) for x, y in xy], XYZ)
+    features = profiled(CLOUD, cloud(points)).features
+    assert dict(features['points/sector'].top(99)) == {name: len(p) for name, p in at.items()}
+    assert dict(features['points/sector_range_cm'].top(99))['27'] == 141
+
+
+def test_the_sectors_of_many_clouds_and_windows_are_still_exact(cloud, profiled, same_sectors):
+    random = np.random.default_rng(5)
+    clouds = []
+    for _ in range(12):
+        points = np.zeros(500, XYZ)
+        points['x'], points['y'] = random.normal(0, 30, (2, 500))
+        clouds.append(points)
+    parts = [profiled(CLOUD, *map(cloud, clouds[n : n + 4])) for n in range(0, 12, 4)]
+    merged = parts[2].merged(parts[0], parts[1])
+    same_sectors(merged, 'points', [returns_of(points) for points in clouds])
+    assert decode(encode(merged)) == merged
+
+
+def test_an_absurd_distance_does_not_overflow_the_sum(cloud, profiled):
+    points = np.array([(1e38, 1e30, 0), (-3, 0.1, 4)] * 3000, XYZ)
+    ranges = dict(profiled(CLOUD, *[cloud(points)] * 50).features['points/sector_range_cm'].top(9))
+    assert ranges == {'18': 50 * 2**36, '35': pytest.approx(50 * 3000 * 500, rel=1e-3)}
 
 
 def test_rgb_in_a_float_is_no_number(cloud, profiled):

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from profiler_node.core.decode import STORE
+
 RANDOM = np.random.default_rng(13)
 SCAN = 'sensor_msgs/msg/LaserScan'
 NAN, INF = np.nan, np.inf
@@ -37,11 +39,22 @@ def expected_features(scans):
 @pytest.mark.parametrize(
     ('name', 'beams'), [('scan_hokuyo_2010', 681), ('scan_sick_intel_lab', 180)]
 )
-def test_every_feature_of_a_recording(replay, same_features, name, beams):
+def test_every_feature_of_a_recording(replay, same_features, same_sectors, name, beams):
     messages, profile = replay(name, '/scan')
     assert all(message.ranges.size == beams for message in messages)
     scans = [(message.ranges, message.range_min, message.range_max) for message in messages]
     same_features(profile, 'scan', expected_features(scans))
+    same_sectors(profile, 'scan', [returns_of(message) for message in messages])
+
+
+def returns_of(scan):
+    """Azimuth [deg] and range [m] of the valid beams, (N, 2)."""
+    ranges, index = scan.ranges.astype(np.float64), np.arange(scan.ranges.size)
+    azimuth_deg = np.degrees(scan.angle_min + index * scan.angle_increment) % 360
+    azimuth_deg[azimuth_deg >= 180] -= 360
+    low, high = np.float32(scan.range_min), np.float32(scan.range_max)
+    valid = np.isfinite(ranges) & (ranges != 0) & (ranges >= low) & (ranges <= high)
+    return np.stack([azimuth_deg, ranges], axis=1)[valid]
 
 
 def ranges_of(beams, low, high):
@@ -142,3 +155,49 @@ def test_every_cut_of_a_scan_is_counted_and_never_raises(serialized, profiled):
     whole = bytes(serialized(SCAN, ranges=[1.0] * 5, intensities=[2.0] * 5))
     counters = profiled(SCAN, *(memoryview(whole[:n]) for n in range(len(whole)))).counters
     assert (counters.seen, counters.decoded) == (len(whole), 0)
+
+
+@pytest.mark.parametrize('beams', [1, 720, 5000])
+@pytest.mark.parametrize(
+    ('angle_min', 'increment'),
+    [(-np.pi, 0.01), (0.0, 2 * np.pi / 720), (2.0, -0.005), (700.0, 0.002), (0.5, 0.0)],
+)
+def test_the_sectors_go_by_the_angles_of_the_beams(
+    serialized, profiled, same_sectors, beams, angle_min, increment
+):
+    """Whatever the way round, and however many times."""
+    limits = {'range_min': np.float32(0.1), 'range_max': np.float32(30.0)}
+    angles = {'angle_min': np.float32(angle_min), 'angle_increment': np.float32(increment)}
+    messages = [
+        serialized(SCAN, ranges=ranges_of(beams, 0.1, 30.0), **limits, **angles) for _ in range(3)
+    ]
+    scans = [STORE.deserialize_cdr(message, SCAN) for message in messages]
+    same_sectors(profiled(SCAN, *messages), 'scan', [returns_of(scan) for scan in scans])
+
+
+def test_the_angles_of_one_scan_are_not_taken_for_those_of_another(serialized, profiled):
+    scans = [(1, 0.0), (1, 1.0), (2, 0.0)]
+    messages = [
+        serialized(SCAN, ranges=[2.0] * beams, range_max=9.0, angle_min=angle, angle_increment=3.0)
+        for beams, angle in scans
+    ]
+    features = profiled(SCAN, *messages).features
+    assert dict(features['scan/sector'].top(9)) == {'18': 2, '23': 1, '35': 1}
+    assert dict(features['scan/sector_range_cm'].top(9)) == {'18': 400, '23': 200, '35': 200}
+
+
+@pytest.mark.parametrize('angles', [(NAN, 0.1), (0.1, NAN), (INF, 0.1), (0.0, -INF)])
+def test_beams_without_an_angle_are_in_no_sector(serialized, profiled, angles):
+    low, step = angles
+    message = serialized(SCAN, ranges=[1.0], range_max=9.0, angle_min=low, angle_increment=step)
+    profile = profiled(SCAN, message)
+    assert profile.counters.decoded == 1
+    assert 'scan/range_m' in profile.features
+    assert not {'scan/sector', 'scan/sector_range_cm'} & profile.features.keys()
+
+
+def test_distances_below_0_do_not_lower_the_sum(serialized, profiled):
+    message = serialized(SCAN, ranges=[-5.0, 2.0], range_min=-9.0, range_max=9.0)
+    features = profiled(SCAN, message).features
+    assert features['scan/sector'].top(9) == [('18', 2)]
+    assert features['scan/sector_range_cm'].top(9) == []
