@@ -28,8 +28,8 @@ from profiler_node.detect.limits import (
 )
 from profiler_node.detect.reference import references_of
 from profiler_node.detect.statistics import Window, window_of
-from profiler_node.fleet.select import add_arguments as add_selection
 from profiler_node.fleet.select import Selection, selection_of
+from profiler_node.fleet.select import add_arguments as add_selection
 from profiler_node.fleet.show import printable, utc
 from profiler_node.fleet.store import Seen
 from profiler_node.mappings import MappingError

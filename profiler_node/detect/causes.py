@@ -1,6 +1,6 @@
 """All causes of a window, in order of precedence, and drift where none fits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from profiler_node.detect import causes_image, causes_message, causes_model, causes_range
@@ -10,7 +10,8 @@ from profiler_node.detect.statistics import GAP_KEY
 
 _Find = Callable[[Comparison], Cause | None]
 
-# Of each group the first that fits is the cause; the others are seen because of it.
+# Of each group the first that fits is the cause, those first that one window tells; the others are
+# seen because of it.
 _CONTENT: tuple[_Find, ...] = (
     causes_image.black,
     causes_image.saturated,
@@ -18,6 +19,7 @@ _CONTENT: tuple[_Find, ...] = (
     causes_image.channels_swapped,
     causes_image.exposure_changed,
     causes_image.blurred,
+    causes_range.beyond_reach,
     causes_range.blocked_sector,
     causes_range.scale_changed,
     causes_range.missing_data,
@@ -36,15 +38,21 @@ def causes_of(comparison: Comparison) -> list[Cause]:
     found = []
     if (format_ := causes_message.format_changed(comparison)) is not None:
         found.append(format_)
-    content = next(filter(None, (find(comparison) for find in _CONTENT)), None)
-    if content is not None:
-        found.append(content)
-    timing = next(filter(None, (find(comparison) for find in _TIMING)), None)
-    if timing is not None:
-        found.append(timing)
+    found += _first(_CONTENT, comparison)
+    found += _first(_TIMING, comparison)
     if not found and (moved := drift(comparison)) is not None:
         found.append(moved)
     return found
+
+
+def _first(finders: Iterable[_Find], comparison: Comparison) -> list[Cause]:
+    unsure = []
+    for find in finders:
+        if (each := find(comparison)) is not None:
+            if not each.confirm:
+                return [each]
+            unsure.append(each)
+    return unsure[:1]
 
 
 def drift(comparison: Comparison) -> Cause | None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from profiler_node.detect.cause import Cause, cause, number, percent
 from profiler_node.detect.comparison import Comparison, Score
+from profiler_node.detect.reference import Reference
 from profiler_node.detect.scales import ELEMENTS, LEVEL, Family
 from profiler_node.detect.thresholds import Floats
 
@@ -69,8 +70,7 @@ def _of_window(comparison: Comparison) -> Floats | None:
     return np.asarray(_signature([np.array([value]) for value in values])[0])
 
 
-def _of_reference(comparison: Comparison) -> Floats:
-    reference = comparison.reference
+def _of_reference(reference: Reference) -> Floats:
     columns = []
     for colour in COLOURS:
         columns += [reference.column(f'image/{colour}:{text}') for text in ELEMENTS]
@@ -83,9 +83,10 @@ def _of_reference(comparison: Comparison) -> Floats:
 class _Swaps:
     """The permutations of the channels of a reference, and how far a window is from each."""
 
-    def __init__(self, rows: Floats) -> None:
-        n = len(rows)
-        flat = rows.reshape(n, -1)
+    def __init__(self, rows: Floats, whole: Floats) -> None:
+        self.rows = rows
+        n = len(whole)
+        flat = whole.reshape(n, -1)
         self.mean = flat.mean(axis=0)
         covariance = np.cov(flat.T, bias=False)
         share = min(_SHRINK_MOST, _SHRINK_WINDOWS / (n + _SHRINK_OFFSET))
@@ -109,24 +110,27 @@ class _Swaps:
         return np.asarray(apart @ self._inverse @ swapped / length)
 
 
+def _swaps_of(reference: Reference) -> _Swaps | None:
+    rows = _of_reference(reference)
+    whole = rows[np.isfinite(rows).all(axis=(1, 2))]
+    return _Swaps(rows, whole) if len(whole) >= _FEWEST_FOR_SWAP else None
+
+
 def channels_swapped(comparison: Comparison) -> Cause | None:
     """Colours that look as others did: any permutation of the three."""
     current = _of_window(comparison)
-    if current is None:
+    swaps = comparison.reference.cached('swaps', lambda: _swaps_of(comparison.reference))
+    if current is None or swaps is None:
         return None
-    rows = _of_reference(comparison)
-    whole = np.isfinite(rows).all(axis=(1, 2))
-    if whole.sum() < _FEWEST_FOR_SWAP:
-        return None
-    swaps = _Swaps(rows[whole])
     orders = [order for order in itertools.permutations(range(3)) if order != (0, 1, 2)]
     # What was red is now at order.index(0): to undo it, channels are taken back by the inverse.
     undone = {order: current[:, [order.index(c) for c in range(3)]] for order in orders}
     best = min(orders, key=lambda order: swaps.distance(undone[order]))
     itself, after = swaps.distance(current), swaps.distance(undone[best])
-    usual = np.full(len(rows), np.nan)
-    usual[whole] = swaps.towards(rows[whole], best)
-    normal = comparison.reference.normal_of(usual, _SWAP)
+    normal = comparison.reference.cached(
+        ('swap', best),
+        lambda: comparison.reference.normal_of(swaps.towards(swaps.rows, best), _SWAP),
+    )
     if normal is None:
         return None
     limit = max(_SWAP_LEAST, normal.threshold(comparison.alpha, _SWAP))
@@ -180,8 +184,12 @@ def blurred(comparison: Comparison) -> Cause | None:
     if sharp not in comparison.scores or contrast not in comparison.scores:
         return None
     reference, window = comparison.reference, comparison.window
-    usual = _edges(reference.column(sharp), reference.column(contrast))
-    normal = reference.normal_of(usual, _BLUR)
+    normal = reference.cached(
+        'edges',
+        lambda: reference.normal_of(
+            _edges(reference.column(sharp), reference.column(contrast)), _BLUR
+        ),
+    )
     if normal is None:
         return None
     now = _edges(np.array([window.values[sharp]]), np.array([window.values[contrast]]))[0]

@@ -2,8 +2,6 @@
 
 import math
 
-import numpy as np
-
 from profiler_node.detect.cause import Cause, cause, number, percent
 from profiler_node.detect.comparison import Comparison, Score
 from profiler_node.detect.statistics import LABEL, MIX_KEY
@@ -24,9 +22,7 @@ def label_mix_changed(comparison: Comparison) -> Cause | None:
         return None
     current = comparison.window.counts[LABEL]
     total = sum(current.values())
-    labels, table = comparison.reference.shares()
-    seen = table[np.isfinite(table).all(axis=1)]
-    usual = dict(zip(labels, seen.mean(axis=0).tolist(), strict=True))
+    usual = comparison.reference.usual_shares()
     every = usual.keys() | current.keys()
     moves = {k: current.get(k, 0) / total - usual.get(k, 0.0) for k in every}
     most = sorted(moves, key=lambda label: -abs(moves[label]))[:2]

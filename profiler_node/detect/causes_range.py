@@ -1,12 +1,14 @@
 """Causes that are seen in depth images, clouds and scans, and in missing data of any kind."""
 
 import math
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from profiler_node.detect.cause import Cause, cause, number, percent
 from profiler_node.detect.comparison import Comparison, Score
+from profiler_node.detect.reference import FEWEST_WINDOWS, Reference
 from profiler_node.detect.scales import ELEMENTS
 from profiler_node.detect.statistics import SECTOR_GROUPS, SECTORS, UNREADABLE
 from profiler_node.detect.thresholds import Floats
@@ -23,9 +25,12 @@ COUNTS = ('points/count', 'scan/beams')
 _SCALE_AGREE, _SCALE_SPREAD = 4, 0.35
 _UNITS = {1000.0: 'm read as mm', 0.001: 'mm read as m', 10.0: 'ten times', 0.1: 'a tenth'}
 _UNIT_TOLERANCE = 0.1
+_BEYOND = 0.3  # share of the beams
 _MORE = 0.05  # share of a message
 _FEWER_BEAMS = 0.8
 _EMPTY, _REST, _RUN_SHARE = 0.1, 0.7, 0.7
+_NEARLY_ALL = 0.9  # share of the windows
+_LEAST = 0.01  # rank of the fewest returns that are usual
 _NEAR_SPREAD, _NEAR = 0.5, 0.8
 
 
@@ -47,6 +52,19 @@ def scale_changed(comparison: Comparison) -> Cause | None:
             continue
         return cause('scale_changed', _scale_text(comparison, feature, shift), alarms)
     return None
+
+
+def beyond_reach(comparison: Comparison) -> Cause | None:
+    """Ranges that are too long for the sensor: without a return, none would be there at all."""
+    alarms = comparison.alarms(comparison.keys('scan/above_max_fraction'))
+    most = max(alarms, key=lambda score: score.ratio, default=None)
+    if most is None or most.current - most.reference < _BEYOND:
+        return None
+    text = (
+        f'{percent(most.current)} of the beams are longer than the sensor can measure, '
+        f'{percent(most.reference)} in the reference'
+    )
+    return cause('scale_changed', text, alarms)
 
 
 def _known(comparison: Comparison) -> set[str]:
@@ -116,12 +134,11 @@ def _absent(comparison: Comparison) -> list[str]:
 def blocked_sector(comparison: Comparison) -> Cause | None:
     """Directions without returns, or with near ones alone, and the others as ever."""
     for group in SECTOR_GROUPS:
+        if f'{group}/sector:00' not in comparison.window.plain:
+            continue
         now = np.array([comparison.now(f'{group}/sector:{n:02}') or 0.0 for n in range(SECTORS)])
-        rows = np.stack(
-            [comparison.reference.column(f'={group}/sector:{n:02}') for n in range(SECTORS)], axis=1
-        )
-        rows = rows[np.isfinite(rows).all(axis=1)]
-        if f'{group}/sector:00' not in comparison.window.plain or len(rows) < 4:
+        rows = comparison.reference.cached(group, partial(_sectors, comparison.reference, group))
+        if len(rows) < FEWEST_WINDOWS:
             continue
         found = _empty(now, rows) or _near(comparison, group)
         if found:
@@ -130,8 +147,15 @@ def blocked_sector(comparison: Comparison) -> Cause | None:
     return None
 
 
+def _sectors(reference: Reference, group: str) -> Floats:
+    """Return the returns of each sector in each window that knows them, (N, SECTORS)."""
+    names = [f'={group}/sector:{n:02}' for n in range(SECTORS)]
+    rows = np.stack([reference.column(name) for name in names], axis=1)
+    return np.asarray(rows[np.isfinite(rows).all(axis=1)])
+
+
 def _empty(now: Floats, rows: Floats) -> tuple[list[int], str] | None:
-    least, usual = rows.min(axis=0), np.median(rows, axis=0)
+    least, usual = np.quantile(rows, _LEAST, axis=0), np.median(rows, axis=0)
     reliable = (least > 0.3 * usual) & (
         usual > 0.2 * (np.median(usual[usual > 0]) if usual.any() else 0.0)
     )
@@ -155,21 +179,15 @@ def _empty(now: Floats, rows: Floats) -> tuple[list[int], str] | None:
 
 def _near(comparison: Comparison, group: str) -> tuple[list[int], str] | None:
     """Return a run of sectors whose returns are nearer than ever, the others unmoved."""
-    table = np.stack(
-        [comparison.reference.column(f'={group}/sector_range_m:{n:02}') for n in range(SECTORS)],
-        axis=1,
+    logs, seen, usual = comparison.reference.cached(
+        f'{group} ranges', lambda: _ranges(comparison.reference, group)
     )
-    with np.errstate(invalid='ignore', divide='ignore'):
-        logs = np.log(table)
-    seen = np.isfinite(logs).mean(axis=0) > 0.9
     names = [f'{group}/sector_range_m:{n:02}' for n in range(SECTORS)]
     now = np.array([math.log(comparison.now(name) or math.nan) for name in names])
-    seen &= np.isfinite(now)
+    seen = seen & np.isfinite(now)
     if seen.sum() < SECTORS // 4:
         return None
-    logs = np.where(np.isfinite(logs), logs, 0.0)
-    usual, spread = np.median(logs, axis=0), logs.std(axis=0)
-    least = logs.min(axis=0)
+    spread, least = logs.std(axis=0), logs.min(axis=0)
     near = seen & (spread < _NEAR_SPREAD) & (now < least + math.log(_NEAR))
     run = _longest_run(near)
     rest = seen & ~near
@@ -184,6 +202,18 @@ def _near(comparison: Comparison, group: str) -> tuple[list[int], str] | None:
         f'{number(math.exp(float(usual[run].mean())))} m in the reference; the rest is unmoved'
     )
     return run, text
+
+
+def _ranges(reference: Reference, group: str) -> tuple[Floats, NDArray[np.bool_], Floats]:
+    """Return log mean ranges, (N, SECTORS), which sectors nearly always have one, the medians."""
+    names = [f'={group}/sector_range_m:{n:02}' for n in range(SECTORS)]
+    table = np.stack([reference.column(name) for name in names], axis=1)
+    with np.errstate(invalid='ignore', divide='ignore'):
+        logs = np.log(table)
+    seen = np.isfinite(logs).mean(axis=0) > _NEARLY_ALL
+    kept = np.where(seen, logs, 0.0)
+    middles = np.nanmedian(kept, axis=0)
+    return np.where(np.isfinite(kept), kept, middles), seen, middles
 
 
 def _longest_run(which: NDArray[np.bool_]) -> list[int]:

@@ -10,6 +10,8 @@ from profiler_node.detect.reference import Reference
 from profiler_node.detect.scales import GAPS
 from profiler_node.detect.statistics import (
     GAP_KEY,
+    LABEL,
+    LABELS,
     MIX_KEY,
     Window,
     family_of_key,
@@ -85,10 +87,14 @@ class Comparison:
 
     def usual(self, name: str) -> tuple[float, float, float] | None:
         """Return min, median and max of a plain number in the reference; None: it has none."""
-        values = self.reference.known(f'={name}')
-        if not values.size:
-            return None
-        return float(values.min()), float(np.median(values)), float(values.max())
+
+        def build() -> tuple[float, float, float] | None:
+            values = self.reference.known(f'={name}')
+            if not values.size:
+                return None
+            return float(values.min()), float(np.median(values)), float(values.max())
+
+        return self.reference.cached(('usual', name), build)
 
     @property
     def margin(self) -> float:
@@ -146,11 +152,16 @@ def _mix(window: Window, reference: Reference, alpha: float) -> Score | None:
     family = family_of_key(MIX_KEY)
     if distance is None or normal is None:
         return None
-    if sum(window.counts['detections/label'].values()) < _FEWEST_LABELS:
+    total = sum(window.counts[LABEL].values())
+    usual = reference.cached(LABELS, lambda: float(np.median(reference.known(f'={LABELS}'))))
+    if total < _FEWEST_LABELS or not usual > 0:
         return None
-    shift = distance - normal.centre
-    threshold = normal.threshold(alpha, family)
-    return Score(MIX_KEY, max(0.0, shift), threshold, normal.centre, distance, shift)
+    # Shares of fewer labels are off by more, by the square root.
+    noise = math.sqrt(max(1.0, usual / total))
+    expected = noise * normal.centre
+    shift = distance - expected
+    threshold = noise * normal.threshold(alpha, family)
+    return Score(MIX_KEY, max(0.0, shift), threshold, expected, distance, shift)
 
 
 def _step(

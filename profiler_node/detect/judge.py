@@ -26,13 +26,15 @@ class JudgeConfig:
     false_alarms_per_week: of one robot, over all its features. relaxed: the false-alarm rate of a
     feature of detections while their robot has an incident of a sensor. grow: whether windows that
     are good become part of the reference. near_hours: only the windows of a reference this near in
-    time of day are compared with, where there are enough; 0: all.
+    time of day are compared with, where there are enough; 0: all. features: how many a robot has;
+    0: as many as the references.
     """
 
     false_alarms_per_week: float = 1.0
     relaxed: float = 1e-3
     grow: bool = False
     near_hours: float = 0.0
+    features: int = 0
 
     def __post_init__(self) -> None:
         if not self.false_alarms_per_week > 0:
@@ -76,7 +78,7 @@ class Judge:
     ) -> None:
         self._references = references
         self._config = config
-        self._features = max(1, sum(each.features for each in references.values()))
+        self._features = config.features or sum(each.features for each in references.values())
         self._states: dict[tuple[str, str, str], _State] = {}
         self._upstream: dict[str, int] = {}  # end of the last bad window of a robot's sensors [ns]
 

@@ -4,7 +4,8 @@ A row takes a kilobyte or so, and there are at most MOST_WINDOWS: a robot can ho
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,12 @@ from profiler_node.detect.statistics import (
 )
 from profiler_node.detect.thresholds import Floats, Normal, normal_of
 
+T = TypeVar('T')
+
 MOST_WINDOWS = 2_880  # two days of minutes
 FEWEST_WINDOWS = 4  # of which it can be told what is normal
 
-_STALE = 0.02  # share of windows that may be new before all is computed again
+_STALE = 0.05  # share of windows that may be new before all is computed again
 _RUN = 24  # windows that stay together where there are too many
 _MOST_ONE_WAY = 0.9  # share of adjacent steps of one sign, above which a field is a counter
 _HOURS_NS = 3_600 * 10**9
@@ -41,8 +44,8 @@ class Reference:
         self._follows: list[bool] = []  # whether a window continues the one before
         self._last_end: tuple[str, int, int] = ('', 0, 0)
         self._formats: dict[str, dict[str, int]] = defaultdict(dict)
-        self._normals: dict[tuple[str, bool], Normal | None] = {}
-        self._added = 0  # since the normals were computed
+        self._cache: dict[Hashable, Any] = {}  # what was computed of the rows
+        self._added = 0  # windows since then
         self.messages: list[int] = []
 
     def __len__(self) -> int:
@@ -105,7 +108,7 @@ class Reference:
         self._rows = rows
         self._added += len(windows)
         if self._added > _STALE * len(self):
-            self._normals.clear()
+            self._cache.clear()
             self._added = 0
 
     def formats(self, feature: str) -> Mapping[str, int]:
@@ -137,11 +140,19 @@ class Reference:
 
         None where there are too few windows with it, or a field only ever rises or falls.
         """
-        at = key, of_steps
-        if at not in self._normals:
+
+        def build() -> Normal | None:
             values = self.mix_values() if key == MIX_KEY else self.column(key)
-            self._normals[at] = self.normal_of(values, family_of_key(key), key, of_steps=of_steps)
-        return self._normals[at]
+            return self.normal_of(values, family_of_key(key), key, of_steps=of_steps)
+
+        return self.cached(('normal', key, of_steps), build)
+
+    def cached(self, name: Hashable, build: Callable[[], T]) -> T:
+        """Return what build returns, as computed when the reference was about as it is now."""
+        if name not in self._cache:
+            self._cache[name] = build()
+        found: T = self._cache[name]
+        return found
 
     def normal_of(
         self, values: Floats, family: Family, key: str = '', *, of_steps: bool = False
@@ -175,6 +186,18 @@ class Reference:
         least = 1e-3 * float(np.abs(middle).max()) if middle.size else 0.0
         return max(float(np.median(width)), least, 1e-9)
 
+    def usual_shares(self) -> dict[str, float]:
+        """Return the mean share of each label; {} where there are none."""
+
+        def build() -> dict[str, float]:
+            labels, table = self.shares()
+            seen = np.isfinite(table).all(axis=1) & (table.shape[1] > 0)
+            if not seen.any():
+                return {}
+            return dict(zip(labels, table[seen].mean(axis=0).tolist(), strict=True))
+
+        return self.cached('shares', build)
+
     def shares(self) -> tuple[list[str], Floats]:
         """Return the labels, and the share of each in each window, (N, L)."""
         labels = [key for key in self._columns if key.startswith(f'={LABEL}=')]
@@ -202,11 +225,9 @@ class Reference:
         """Return how far the labels of window are from the reference's: total variation, 0 to 1."""
         current = window.counts.get(LABEL, {})
         total = sum(current.values())
-        labels, table = self.shares()
-        seen = np.isfinite(table).all(axis=1) & (table.shape[1] > 0)
-        if not total or not seen.any():
+        usual = self.usual_shares()
+        if not total or not usual:
             return None
-        usual = dict(zip(labels, table[seen].mean(axis=0).tolist(), strict=True))
         every = usual.keys() | current.keys()
         apart = [abs(usual.get(k, 0.0) - current.get(k, 0) / total) for k in every]
         return float(sum(apart)) / 2

@@ -19,6 +19,7 @@ FORMATS = (
     *('message/frame_id', 'field/calibration'),
 )
 LABEL = 'detections/label'
+LABELS = 'detections/label:count'
 SECTOR_GROUPS = ('points', 'scan')
 SECTORS = 36  # of 10 degrees, from -180
 UNREADABLE = 'message/unreadable'
@@ -104,6 +105,8 @@ def window_of(profile: Profile) -> Window:
         if isinstance(feature, CategoricalFeature):
             if name in _KEPT:
                 counts[name] = dict(feature.top(_MOST_CATEGORIES))
+            if name == LABEL:
+                plain[LABELS] = feature.count
             continue
         if total := feature.moments.count + feature.missing:
             plain[f'{name}:missing'] = feature.missing / total
