@@ -116,6 +116,7 @@ def play(
     first_ns = reader.start_time + round(arguments.start_offset * NS_PER_S)
     length_ns = min(arguments.seconds * NS_PER_S, reader.end_time - first_ns)
     pause_ns, pause_s = arguments.pause
+    time.sleep(arguments.delay)
     clock = Clock(told, first_ns, arguments.rate, arguments.clock)
     count = 0
     messages = reader.messages(chosen, start=first_ns, stop=first_ns + round(length_ns) + 1)
@@ -142,6 +143,9 @@ def parser() -> ArgumentParser:
     parser.add_argument('bag', type=Path)
     parser.add_argument('--rate', type=float, default=1.0, help='this many times as fast')
     parser.add_argument('--loop', type=int, default=1, metavar='N', help='play it so many times')
+    parser.add_argument(
+        '--delay', type=float, default=0.0, metavar='S', help='wait so long, each time [s]'
+    )
     parser.add_argument(
         '--start-offset', type=float, default=0.0, metavar='S', help='begin so far into it [s]'
     )

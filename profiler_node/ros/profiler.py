@@ -89,6 +89,7 @@ class Profiler(ProcessNode):
         self._vitals = Vitals()
         self._diagnostics = Diagnostics(self, self._robot_id, self._statuses)
         self._look()
+        self.get_logger().info(f'ready to profile {", ".join(self._config.streams)}')
 
     def _channel(self, name: str) -> Channel:
         defaults = STREAM_DEFAULTS.get(name)
