@@ -42,31 +42,38 @@ def local_path(url: str) -> Path | None:
 
 
 def open_store(
-    url: str, timeout_s: float, *, connect_timeout_s: float | None = None, create: bool = False
+    url: str,
+    timeout_s: float,
+    *,
+    connect_timeout_s: float | None = None,
+    retries: int = 0,
+    create: bool = False,
 ) -> ObjectStore:
     """Return the store at url: a directory, or file://, s3://, gs://, az://, http(s)://.
 
     timeout_s: for each request, from connecting to the end of the answer; connect_timeout_s: for
-    connecting alone, the same by default. create: make the directory where there is none. Raises
-    StoreUrlError.
+    connecting alone, the same by default. retries: of a request that failed for a reason that may
+    pass, with a growing pause before each; none for the uploader, which knows itself when to stop.
+    create: make the directory where there is none. Raises StoreUrlError.
     """
     path = local_path(url)
     try:
         if path is not None:
             return LocalStore(path, mkdir=create)
-        return _open_remote(url, timeout_s, connect_timeout_s or timeout_s)
+        return _open_remote(url, timeout_s, connect_timeout_s or timeout_s, retries)
     except _ERRORS as error:
         raise _named(url, error) from None
 
 
-def _open_remote(url: str, timeout_s: float, connect_timeout_s: float) -> ObjectStore:
+def _open_remote(
+    url: str, timeout_s: float, connect_timeout_s: float, max_retries: int
+) -> ObjectStore:
     options: ClientConfig = {
         'timeout': timedelta(seconds=timeout_s),
         'connect_timeout': timedelta(seconds=connect_timeout_s),
         'allow_http': _is_plain(url),
     }
-    # A failed upload is tried again by the uploader, which knows when to stop.
-    retries: RetryConfig = {'max_retries': 0}
+    retries: RetryConfig = {'max_retries': max_retries}
     address, authorization = url, ''
     if url.startswith(('http://', 'https://')):
         address, authorization = _USER.sub('', url, count=1), _authorization(url)

@@ -1,6 +1,7 @@
 """edge-profiler merge."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -41,13 +42,42 @@ def contents(folder):
 def test_stores_are_merged_without_what_is_in_both(stores, capsys):
     out = stores / 'out'
     arguments = ['merge', f'{stores}/a', f'file://{stores}/b', '--out', str(out)]
-    assert cli.main([*arguments, '--by', 'robot,stream,1h']) == 3
+    assert cli.main([*arguments, '--by', 'robot,stream,1h', '--partial']) == 3
     said = capsys.readouterr()
     assert said.err.count('\n') == 1
     assert 'd/damaged.pb.zst: no zstd frame' in said.err
     assert '180 profile(s) merged into 4, in 1 object(s)' in said.out
     assert '20 more were repeated' in said.out
     assert contents(out) == [(robot, n, n) for robot in ('r1', 'r2') for n in (44, 46)]
+
+
+def test_nothing_is_written_where_some_cannot_be_read(stores, capsys):
+    """Else what is merged when it can be read again counts twice."""
+    arguments = ['merge', f'{stores}/a', '--by', 'robot,1h', '--out', f'{stores}/out']
+    damaged = stores / 'a' / 'd' / 'r2.pb.zst'
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:50])
+    assert cli.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert 'd/r2.pb.zst: ' in error
+    assert '1 object(s) or profile(s) could not be read: nothing is merged; --partial' in error
+    assert not list((stores / 'out').rglob('*.pb.zst'))
+    damaged.write_bytes(whole)
+    assert cli.main(arguments) == 0
+    assert sum(seen for *_, seen in contents(stores / 'out')) == 120
+
+
+def test_profiles_that_no_format_holds_when_merged_are_named(stores, capsys):
+    (stores / 'c').mkdir()
+    first, second, third = (replace(make(n), counters=Counters(seen=2**63)) for n in range(3))
+    early = replace(third, window_start_ns=-(2**63), window_end_ns=-(2**63) + 1)
+    packed = pack([encode(profile) for profile in (first, second, early)])
+    (stores / 'c' / 'a.pb.zst').write_bytes(packed)
+    paths = [f'{stores}/c', f'{stores}/a']
+    assert cli.main(['merge', *paths, '--by', 'robot,1h', '--out', f'{stores}/out']) == 3
+    error = capsys.readouterr().err
+    assert error.count('left out: no edge_profiler.v1.Profile holds this') == 2
+    assert sum(windows for _, windows, _ in contents(stores / 'out')) == 119
 
 
 def test_merging_twice_into_one_store_adds_nothing(stores):

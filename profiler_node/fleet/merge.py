@@ -14,7 +14,7 @@ from typing import BinaryIO
 from profiler_node.core.config import NS_PER_S
 from profiler_node.core.profile import CategoricalFeature, Profile, ProfileError
 from profiler_node.core.sketches import SketchError
-from profiler_node.wire.codec import decode, encode
+from profiler_node.wire.codec import WireError, decode, encode
 
 Group = tuple[int, str, str, str, int, tuple[str, ...]]
 """Start of the slot of time, robot, stream, segment, epoch, tags; 0 or "" where it is any."""
@@ -25,6 +25,7 @@ _LENGTH = re.compile(rf'([0-9]+)({"|".join(_UNITS_S)})')
 _TOGETHER = 16  # profiles of a group that are merged in one step, at half the cost of one by one
 _PROFILE_BYTES, _FEATURE_BYTES = 1000, 600  # of memory, besides its features and their sketches
 _MOST_BYTES = 256 * 2**20
+_ERRORS = (ProfileError, SketchError, WireError)
 
 
 class MergeError(Exception):
@@ -182,22 +183,30 @@ class Merger:
 
     def _merged(self, profiles: Sequence[Profile]) -> list[Profile]:
         """Return the profile of all of profiles in a list, without those that cannot be merged."""
+        if not profiles:
+            return []
         try:
-            return [profiles[0].merged(*profiles[1:])]
-        except (ProfileError, SketchError):
+            return [_checked(profiles[0].merged(*profiles[1:]))]
+        except _ERRORS:
             return self._merged_singly(profiles)
 
     def _merged_singly(self, profiles: Sequence[Profile]) -> list[Profile]:
         merged: list[Profile] = []
         for profile in profiles:
             try:
-                merged = [profile.merged(*merged)]
-            except (ProfileError, SketchError) as error:
+                merged = [_checked(profile.merged(*merged))]
+            except _ERRORS as error:
                 source, windows = profile.source, profile.origin.profiles
                 start_s = profile.window_start_ns / NS_PER_S
                 name = f'{source.robot_id} {source.stream}, {windows} window(s) at {start_s:.3f} s'
                 self._on_error(MergeError(f'{name}: left out: {error}'))
         return merged
+
+
+def _checked(merged: Profile) -> Profile:
+    """Return merged. Raises WireError where its sums are beyond what can be written."""
+    encode(merged)
+    return merged
 
 
 def _size(profile: Profile) -> int:

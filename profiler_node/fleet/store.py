@@ -17,7 +17,7 @@ from profiler_node.wire.codec import WireError, decode
 from profiler_node.wire.objects import unpack_file
 
 SUFFIX = '.pb.zst'
-_TIMEOUT_S = 30.0
+_TIMEOUT_S, _RETRIES = 30.0, 4
 
 
 class StoreError(Exception):
@@ -84,7 +84,7 @@ def _objects(location: str) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
             return
         if path is not None and not path.is_dir():
             raise StoreError(f'{shown(location)}: no such file or directory')
-        store = open_store(location, _TIMEOUT_S)
+        store = open_store(location, _TIMEOUT_S, retries=_RETRIES)
         keys = sorted(
             item['path']
             for chunk in obstore.list(store)

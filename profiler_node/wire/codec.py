@@ -39,7 +39,7 @@ _PLAIN_COUNTERS = (
 
 
 class WireError(ValueError):
-    """Bytes that are no profile this version can read."""
+    """Bytes that are no profile this version can read, or a profile that it cannot write."""
 
 
 def _load_message_class() -> Any:
@@ -62,7 +62,17 @@ _Message = _load_message_class()
 
 
 def encode(profile: Profile) -> bytes:
-    """Return the serialized profile; the same profile always gives the same bytes."""
+    """Return the serialized profile; the same profile always gives the same bytes.
+
+    Raises WireError where a number or a text is beyond what the format holds.
+    """
+    try:
+        return bytes(_message_of(profile).SerializeToString())
+    except ValueError as error:
+        raise WireError(f'no {PAYLOAD_TYPE} holds this profile: {error}') from error
+
+
+def _message_of(profile: Profile) -> Any:
     source, counters = profile.source, profile.counters
     message = _Message(
         wire_version=WIRE_VERSION,
@@ -89,7 +99,7 @@ def encode(profile: Profile) -> bytes:
         message.provenance.start_ns = provenance.start_ns
         message.provenance.end_ns = provenance.end_ns
         message.provenance.digest = provenance.digest.to_bytes(_DIGEST_BYTES, 'big')
-    return bytes(message.SerializeToString())
+    return message
 
 
 def _feature_fields(feature: Feature, start_ns: int) -> dict[str, Any]:

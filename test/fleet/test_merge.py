@@ -194,6 +194,28 @@ def test_a_profile_that_does_not_fit_is_named_and_the_others_are_merged(feature,
     assert message in problem
 
 
+@pytest.mark.parametrize('count', [15, 16, 17, 40])
+def test_a_group_of_which_no_profile_can_be_read_is_named_and_left_out(count):
+    windows = [make(minute) for minute in range(count)]
+    for window in windows:
+        window.features['field/x'] = window.features['field/x']._replace(kll=b'junk')
+    merged, problems = merge([*windows, make(70)], HOURLY)
+    assert [p.provenance.profiles for p in merged] == [1]
+    assert len(problems) == count
+
+
+@pytest.mark.parametrize('most_bytes', [1, 2**30])  # of two groups, one at a time is in memory
+def test_a_profile_that_brings_the_sums_out_of_range_is_left_out(most_bytes):
+    huge = Counters(seen=2**63)
+    windows = [make(minute, robot_id) for minute in range(20) for robot_id in ('r1', 'r2')]
+    windows[4], windows[8] = (replace(windows[n], counters=huge) for n in (4, 8))
+    merged, problems = merge(windows, HOURLY, most_bytes)
+    assert sorted(p.provenance.profiles for p in merged) == [19, 20]
+    assert len(problems) == 1
+    assert 'r1 image, 1 window(s) at ' in problems[0]
+    assert 'no edge_profiler.v1.Profile holds this' in problems[0]
+
+
 def test_nothing_merged_is_nothing():
     assert merge([], HOURLY) == ([], [])
 

@@ -1,7 +1,10 @@
 """Reading stores."""
 
+from http import HTTPStatus
+
 import obstore
 import pytest
+from faults import FaultyStore, Reply
 from obstore.store import LocalStore
 
 from profiler_node.bridge.batch import pack
@@ -9,6 +12,12 @@ from profiler_node.core.profile import Counters, Profile, Source
 from profiler_node.fleet.select import Selection
 from profiler_node.fleet.store import Seen, StoreError, read_profiles
 from profiler_node.wire.codec import encode
+
+LISTING = b"""<?xml version="1.0"?>
+<D:multistatus xmlns:D="DAV:"><D:response><D:href>/a.pb.zst</D:href><D:propstat><D:prop>
+<D:getlastmodified>Thu, 01 Jan 2026 00:00:00 GMT</D:getlastmodified>
+<D:getcontentlength>1</D:getcontentlength><D:getetag>"1"</D:getetag><D:resourcetype/>
+</D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response></D:multistatus>"""
 
 
 def make(start, robot_id='r'):
@@ -67,6 +76,22 @@ def test_a_place_that_cannot_be_read_is_named_in_one_line(location):
         read(location)
     assert '\n' not in str(caught.value)
     assert 'Debug source' not in str(caught.value)
+
+
+def test_a_remote_store_that_fails_for_a_moment_is_read_all_the_same():
+    failed = set()
+    with FaultyStore() as store:
+        store.objects['a.pb.zst'] = pack([encode(make(0))])
+
+        def answer(request):
+            if request.method not in failed:
+                failed.add(request.method)
+                return Reply(HTTPStatus.SERVICE_UNAVAILABLE)
+            return Reply(HTTPStatus.MULTI_STATUS, {}, LISTING) if request.method != 'GET' else None
+
+        store.script = answer
+        assert read(store.url) == ([make(0)], [])
+    assert failed == {'PROPFIND', 'GET'}
 
 
 def test_a_selection_and_what_was_seen_elsewhere_leave_profiles_out(tmp_path):

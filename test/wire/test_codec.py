@@ -103,6 +103,21 @@ def test_bytes_that_are_no_profile_are_refused(size):
         decode(encode(example())[:size])
 
 
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'counters': Counters(seen=2**64)},
+        {'counters': Counters(lost=-1)},
+        {'window_start_ns': -(2**63) - 1},
+        {'source': Source('\ud800', '', '', '')},
+        {'epoch': 2**80},
+    ],
+)
+def test_a_profile_that_the_format_does_not_hold_is_refused(changes):
+    with pytest.raises(WireError, match='Profile holds this profile'):
+        encode(replace(example(), **changes))
+
+
 def test_what_a_profile_was_merged_from_survives_the_round_trip():
     parts = [replace(example(robot_id=f'r{n}'), window_start_ns=START - n) for n in range(3)]
     merged = parts[0].merged(*parts[1:])
