@@ -126,6 +126,29 @@ def test_the_message_before_may_be_of_another_window_and_segment(serialized):
     assert [repeated_of(profile) for profile in profiles] == [(0, 0), (1, 1), (1, 1), (1, 1)]
 
 
+def test_after_a_restart_the_message_before_is_not_known(serialized):
+    message = serialized('std_msgs/msg/Float64', data=1.0)
+    before, after = stream_of('std_msgs/msg/Float64'), stream_of('std_msgs/msg/Float64')
+    for stream in (before, after):
+        for second in range(3):
+            stream.update(message, (3600 + second) * SECOND)
+        if stream is before:
+            after.windows.resume(before.windows.snapshot())
+    (profile,) = after.windows.close()
+    assert profile.counters.seen == 6
+    assert repeated_of(profile) == (4, 4)
+
+
+def test_a_message_that_was_left_out_is_not_the_message_before(serialized):
+    message = serialized('std_msgs/msg/Float64', data=1.0)
+    stream = stream_of('std_msgs/msg/Float64')
+    for second in range(3):
+        stream.update(message, (3600 + second) * SECOND)
+        stream.windows.add_shed((3600 + second) * SECOND)
+    (profile,) = stream.windows.close()
+    assert repeated_of(profile) == (2, 2)
+
+
 def test_what_could_not_be_decoded_is_not_the_message_before(serialized):
     good = serialized('sensor_msgs/msg/Imu', header=header(0))
     cut = memoryview(bytes(good)[:-9])
