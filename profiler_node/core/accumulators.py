@@ -156,7 +156,8 @@ class FlagAccumulator:
     def add(self, value: bool, stamp_ns: int) -> None:
         """Add value."""
         self._counts[value] += 1
-        self._stamps_ns[value] = min(self._stamps_ns[value], stamp_ns)
+        if stamp_ns < self._stamps_ns[value]:  # noqa: PLR1730 (min is slower)
+            self._stamps_ns[value] = stamp_ns
 
     def finish(self) -> NumericFeature:
         """Return the feature as it is now."""
