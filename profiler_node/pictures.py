@@ -3,7 +3,6 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -37,13 +36,23 @@ Report = Callable[[Exception], None]
 
 
 class PictureError(Exception):
-    """An image file that cannot be read."""
+    """An image file, or a folder of them, that cannot be read."""
 
 
-def image_files(folder: Path) -> Iterator[Path]:
-    """Yield the image files in folder and below, by their names, sorted; hidden ones are not."""
-    for where, folders, files in os.walk(folder):
+def image_files(folder: Path, on_error: Report) -> Iterator[Path]:
+    """Yield the image files in folder and below, by their names, sorted; hidden ones are not.
+
+    on_error is told of each folder that cannot be read, or is a link: a link may lead in circles.
+    """
+
+    def report(error: OSError) -> None:
+        on_error(PictureError(f'{error.filename}: {error.strerror}'))
+
+    for where, folders, files in os.walk(folder, onerror=report):
         folders[:] = sorted(name for name in folders if not name.startswith('.'))
+        for name in folders:
+            if Path(where, name).is_symlink():
+                on_error(PictureError(f'{Path(where, name)}: a link to a folder, not followed'))
         for name in sorted(files):
             path = Path(where, name)
             if path.suffix.lower() in _SUFFIXES and not name.startswith('.'):
@@ -58,12 +67,13 @@ def picture_profiles(
     Image n, from 0 on, has the stamp n seconds: those of min and max say which one that was. The
     pixels are as they are in the file: they are not turned as EXIF says, as a robot's are not, and
     alpha is dropped. The features are `image/`, of those that are 8 or 16 bits deep. on_error is
-    told of each file that cannot be read; it counts as a message that cannot. The epoch is a digest
-    of the first window, so that the profiles of two folders of one name are not taken for the same.
+    told of each file that cannot be read, which counts as a message that cannot, and of each folder
+    below that is not read. The epoch of each profile is a digest of what is in it: of a folder that
+    has grown, and of two of one name, the windows that differ are not taken for the same.
     """
     extract = ImageExtractor(StreamConfig())
-    files = image_files(folder)
-    start_ns, epoch = 0, None
+    files = image_files(folder, on_error)
+    start_ns = 0
     while some := list(islice(files, per_window)):
         collected, errors = Collector(), Counter[str]()
         for index, path in enumerate(some):
@@ -78,9 +88,7 @@ def picture_profiles(
             decode_errors=MappingProxyType(dict(sorted(errors.items()))),
         )
         end_ns = start_ns + per_window * PERIOD_NS
-        profile = collected.profile(source, start_ns, end_ns, counters)
-        epoch = profile.epoch if epoch is None else epoch
-        yield replace(profile, epoch=epoch)
+        yield collected.profile(source, start_ns, end_ns, counters)
         start_ns = end_ns
 
 

@@ -19,12 +19,12 @@ from profiler_node.fleet.show import printable, utc
 from profiler_node.fleet.store import SUFFIX, Seen, StoreError, read_profiles
 from profiler_node.mappings import MappingError
 from profiler_node.objects import write_file
-from profiler_node.pictures import PER_WINDOW, image_files, picture_profiles, picture_source
+from profiler_node.pictures import PER_WINDOW, picture_profiles, picture_source
 from profiler_node.recordings.message import RecordingError
 from profiler_node.recordings.recording import Recording, looks_like_recording
 from profiler_node.settings_file import SettingsError, plan_of
-from profiler_node.stores import local_path
-from profiler_node.wire.codec import encode
+from profiler_node.stores import local_path, shown
+from profiler_node.wire.codec import WireError, encode
 
 FAILED, USAGE, PARTLY = 1, 2, 3
 
@@ -36,10 +36,11 @@ what differs between them says how much is normal. Each is taken once.
 _EPILOG = """
 Images are taken in the order of their names, --images-per-window of them to a window; the n-th from
 0 has the stamp n seconds. They are not turned as EXIF says, and alpha is dropped. 8 and 16 bits, in
-JPEG, PNG, WebP, BMP, TIFF and PNM. Recordings are profiled one after the other: of many, run bag
-with --jobs and --out, and take the store. Filters are of profiles, whatever they come from.
+JPEG, PNG, WebP, BMP, TIFF and PNM. Folders below are read too, links to folders are not. Recordings
+are profiled one after the other: of many, run bag with --jobs and --out, and take the store.
+Filters are of profiles, whatever they come from.
 Exit status: 0, 1: an error, or there are no such profiles, 2: wrong arguments, 3: done, but some
-could not be read, and were named.
+could not be read, or a PATH has no such profiles, and were named.
 """
 
 Report = Callable[[Exception], None]
@@ -118,7 +119,7 @@ class _Content:
 def run(arguments: argparse.Namespace, console: Console, on_error: Report) -> int:
     """Write a reference, print what is in it, and return the exit status.
 
-    on_error: is told what goes wrong. Raises StoreError, which ends it.
+    on_error: is told what goes wrong.
     """
     problems: list[None] = []
 
@@ -131,13 +132,12 @@ def run(arguments: argparse.Namespace, console: Console, on_error: Report) -> in
         payloads = _payloads(arguments, plan_of_recordings(arguments), report, contents)
         first = next(payloads, None)
         if first is None:
-            on_error(StoreError(f'{", ".join(arguments.paths)}: no such profiles'))
             return FAILED
         count = write_file(arguments.out, chain([first], payloads))
     except (SettingsError, MappingError, ValueError) as error:
         on_error(error)
         return USAGE
-    except (RecordingError, OSError) as error:
+    except OSError as error:
         on_error(error)
         return FAILED
     _print(contents, console)
@@ -163,15 +163,40 @@ def _payloads(
     report: Report,
     contents: dict[tuple[str, str, str], _Content],
 ) -> Iterator[bytes]:
-    """Yield the serialized profiles, each once, and fill contents, by robot, stream and type."""
+    """Yield the serialized profiles, each once, and fill contents, by robot, stream and type.
+
+    report is told of each path that cannot be read, or of which nothing is selected.
+    """
     selection, seen = selection_of(arguments), Seen()
     for path in arguments.paths:
-        for profile in profiles_at(path, arguments, plan, report):
-            if selection.takes(profile) and seen.is_new(profile):
-                source = profile.source
-                key = source.robot_id, source.stream, source.message_type
-                contents.setdefault(key, _Content()).add(profile)
-                yield encode(profile)
+        selected = 0
+        try:
+            for profile in profiles_at(path, arguments, plan, report):
+                if not selection.takes(profile):
+                    continue
+                selected += 1
+                if seen.is_new(profile):
+                    yield from _payload(profile, report, contents)
+        except (StoreError, RecordingError, OSError) as error:
+            report(error)
+        else:
+            if not selected:
+                report(StoreError(f'{shown(path)}: no such profiles'))
+
+
+def _payload(
+    profile: Profile, report: Report, contents: dict[tuple[str, str, str], _Content]
+) -> Iterator[bytes]:
+    """Yield the serialized profile, unless it cannot be written, and add it to contents."""
+    source = profile.source
+    try:
+        payload = encode(profile)
+    except WireError as error:
+        report(WireError(f'{source.robot_id} {source.stream}: left out: {error}'))
+        return
+    key = source.robot_id, source.stream, source.message_type
+    contents.setdefault(key, _Content()).add(profile)
+    yield payload
 
 
 def profiles_at(
@@ -186,11 +211,18 @@ def profiles_at(
     if path is not None and path.exists() and looks_like_recording(path):
         return _of_recording(path, plan, report)
     if path is not None and path.is_dir() and not any(path.rglob(f'*{SUFFIX}')):
-        if next(image_files(path), None) is None:
-            raise StoreError(f'{location} has neither profiles nor images, and is no recording')
         source = picture_source(path, arguments.robot_id, arguments.images_as)
-        return picture_profiles(path, source, report, arguments.images_per_window)
+        profiles = picture_profiles(path, source, report, arguments.images_per_window)
+        return _not_empty(profiles, location)
     return read_profiles(location, report)
+
+
+def _not_empty(profiles: Iterator[Profile], location: str) -> Iterator[Profile]:
+    first = next(profiles, None)
+    if first is None:
+        raise StoreError(f'{location} has neither profiles nor images, and is no recording')
+    yield first
+    yield from profiles
 
 
 def _of_recording(path: Path, plan: Plan, report: Report) -> Iterator[Profile]:

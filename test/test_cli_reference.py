@@ -1,11 +1,13 @@
 """edge-profiler reference."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from recorded import cut, messages, only_file, write
 
-from profiler_node import cli
+from profiler_node import cli, reference_command
 from profiler_node.bridge.batch import pack
 from profiler_node.core.accumulators import NumericAccumulator
 from profiler_node.core.config import SketchConfig
@@ -148,6 +150,33 @@ def test_what_is_damaged_is_named_and_the_rest_is_kept(run, store, tmp_path):
     assert {p.source.stream for p in profiles} >= {'image', 'camera'}
     assert 'r3.pb.zst: no zstd frame' in err
     assert len(err.splitlines()) == 2
+
+
+def test_each_path_that_gives_nothing_is_named_and_ends_nothing(run, store, tmp_path):
+    (tmp_path / 'broken.mcap').write_bytes(b'junk')
+    other = tmp_path / 'other.pb.zst'
+    other.write_bytes(pack([encode(make(9, 'r9'))]))
+    names = ('broken.mcap', 'none', 'other.pb.zst')
+    paths = [tmp_path / name for name in names]
+    status, profiles, _, err = run(*paths, store, '--robot', 'r[12]')
+    assert (status, len(profiles)) == (3, 6)
+    assert len(err.splitlines()) == 3
+    assert [name for name in names if name in err] == list(names)
+    status, profiles, *_ = run(*paths[:2], store / 'r1-1.pb.zst', store / 'r1-2.pb.zst')
+    assert (status, len(profiles)) == (3, 3)
+
+
+def test_what_is_in_another_path_already_is_no_problem(run, store):
+    status, profiles, _, err = run(store / 'r1-1.pb.zst', store / 'r1-2.pb.zst')
+    assert (status, len(profiles), err) == (0, 3, '')
+
+
+def test_a_profile_that_the_format_does_not_hold_is_named(run, store, monkeypatch):
+    huge = replace(make(9), counters=Counters(seen=2**64))
+    monkeypatch.setattr(reference_command, 'profiles_at', lambda *_: iter([make(0), huge, make(1)]))
+    status, profiles, _, err = run(store)
+    assert (status, profiles) == (3, [make(0), make(1)])
+    assert 'r1 image: left out: no edge_profiler.v1.Profile holds this' in err
 
 
 def test_merged_profiles_are_said_to_be(run, store):

@@ -1,5 +1,6 @@
 """Folders of images."""
 
+import os
 import struct
 
 import cv2
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 import profiler_node
+from profiler_node.fleet.store import Seen
 from profiler_node.pictures import image_files, picture_profiles, picture_source
 
 SECOND = 10**9
@@ -65,10 +67,44 @@ def test_folders_of_one_name_are_told_apart_by_what_is_in_them(tmp_path):
         write(tmp_path / place / 'train' / '1.png', pixels(20, 30, seed=min(index, 1)))
         write(tmp_path / place / 'train' / '2.png', pixels(20, 30, seed=7))
     found = [profiles_of(tmp_path / place / 'train', per_window=1)[0] for place in 'abc']
-    first, second, third = ({p.identity for p in profiles} for profiles in found)
+    first, second, third = ([p.identity for p in profiles] for profiles in found)
     assert second == third
-    assert not first & second
-    assert len({p.epoch for p in found[0]}) == 1
+    assert first[0] != second[0]
+    assert first[1] == second[1]  # of the same image in the same place
+
+
+def test_what_is_new_in_a_folder_that_has_grown_is_not_taken_for_what_was_there(tmp_path):
+    for index in range(3):
+        write(tmp_path / f'{index}.png', pixels(20, 30, seed=index))
+    before, _ = profiles_of(tmp_path, per_window=2)
+    for index in range(3, 7):
+        write(tmp_path / f'{index}.png', pixels(20, 30, seed=index))
+    after, _ = profiles_of(tmp_path, per_window=2)
+    seen = Seen()
+    new = [p.counters.seen for p in (*before, *after) if seen.is_new(p)]
+    assert new == [2, 1, 2, 2, 1]  # the second window of before is not all of that of after
+    assert seen.repeated == 1
+
+
+def test_folders_that_are_not_read_are_named(tmp_path, monkeypatch):
+    write(tmp_path / 'set' / 'a.png', pixels(4, 5))
+    write(tmp_path / 'set' / 'shut' / 'b.png', pixels(4, 5))
+    write(tmp_path / 'elsewhere' / 'c.png', pixels(4, 5))
+    (tmp_path / 'set' / 'link').symlink_to(tmp_path / 'elsewhere')
+    listed = os.scandir
+
+    def scandir(path):
+        if str(path).endswith('shut'):
+            raise PermissionError(13, 'Permission denied', str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, 'scandir', scandir)  # root may read all
+    (profile,), problems = profiles_of(tmp_path / 'set')
+    assert profile.counters.seen == 1
+    assert sorted(str(problem).removeprefix(f'{tmp_path}/set/') for problem in problems) == [
+        'link: a link to a folder, not followed',
+        'shut: Permission denied',
+    ]
 
 
 @pytest.mark.parametrize(
@@ -123,4 +159,4 @@ def test_other_files_and_hidden_ones_are_no_images(tmp_path):
     for name in ('a.png', '.b.png', '.git/c.png', 'd/e.png', 'notes.txt', 'labels.json'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert [path.name for path in image_files(tmp_path)] == ['a.png', 'e.png']
+    assert [path.name for path in image_files(tmp_path, pytest.fail)] == ['a.png', 'e.png']
