@@ -143,7 +143,7 @@ class Profiler(ProcessNode):
         if not self._load.admits(channel.name, arrival.waited_ns, lost or 0):
             self._publish(stream.windows.add_shed(receive_ns, lost))
             return
-        channel.heard(now_ns, self._simulated_ns())
+        channel.heard(now_ns, receive_ns if self.get_clock().ros_time_is_active else 0)
         segment = self._segments.current if self._segments else ''
         profiles, cpu_ns = feed(stream, arrival.data, receive_ns, segment, lost)
         self._load.count_cost(channel.name, cpu_ns)

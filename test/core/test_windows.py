@@ -81,6 +81,15 @@ def test_loops_of_few_messages_are_epochs_too(times):
     ] * 4
 
 
+def test_loops_within_the_lateness_are_told_apart_without_it():
+    """They look as messages that are out of order; nothing is lost."""
+    times = [10.0, 11.0] * 3
+    closed = add(windows := make(), *times) + windows.close()
+    assert spans(closed) == [(0, 10.0, 6)]
+    closed = add(windows := make(lateness_s=0.0), *times) + windows.close()
+    assert spans(closed) == [(0, 10.0, 2), (1, 10.0, 2), (2, 10.0, 2)]
+
+
 def test_what_is_out_of_order_beside_a_straggler_joins_its_window():
     windows = make()
     closed = add(windows, 15.0, 25.0, 16.0, 24.5, 24.6, 26.0) + windows.close()
