@@ -27,6 +27,7 @@ from profiler_node.core.decode import (
     store_of,
     store_with,
     types_in,
+    used_by,
 )
 from profiler_node.core.profile import Profile, Source
 from profiler_node.core.segments import Segments
@@ -335,6 +336,9 @@ def _ros1_store(topic: Topic) -> Typestore:
     """Return the definitions of ROS 1 as they are once the messages are converted to CDR."""
     types = {name: STORE.fielddefs[name] for name in _TIMES}
     types |= types_in(topic.message_type, topic.definition)
+    if missing := used_by(types) - types.keys():
+        names = ', '.join(sorted(missing))
+        raise UnknownTypeError(f'the definition of {topic.message_type} is without {names}')
     if _HEADER in types:
         constants, fields = types[_HEADER]
         types[_HEADER] = constants, [each for each in fields if each[0] != 'seq']

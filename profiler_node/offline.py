@@ -5,10 +5,10 @@ import multiprocessing
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,8 @@ _REPORT_S = 0.1
 
 Report = Callable[[int, int, int], None]
 """Takes the number of a recording, and how many bytes and messages of it have been read."""
+
+_log = logging.getLogger(__name__)
 
 _reports: Any = None  # the queue of a process that works for another
 
@@ -71,25 +73,34 @@ class _Warnings(logging.Handler):
         self.texts[record.getMessage()] = None
 
 
+@contextmanager
+def _warnings_of(outcome: Outcome) -> Iterator[None]:
+    warnings = _Warnings()
+    logger = logging.getLogger('profiler_node')
+    logger.addHandler(warnings)
+    try:
+        yield
+    finally:
+        logger.removeHandler(warnings)
+        outcome.warnings = list(warnings.texts)
+
+
 def profile_one(number: int, path: Path, plan: Plan, store: str, report: Report) -> Outcome:
     """Profile a recording into the store at a URL, '' for none. What goes wrong is in the outcome.
 
     number: for report.
     """
     outcome = Outcome(path)
-    warnings = _Warnings()
-    logger = logging.getLogger('profiler_node')
-    logger.addHandler(warnings)
     start = time.perf_counter()
     try:
-        with Recording(path) as recording:
+        with _warnings_of(outcome), Recording(path) as recording:
             _profile(recording, plan, store, outcome, partial(report, number))
     except (RecordingError, TransportError, ValueError, OSError) as error:
         outcome.error = str(error)
-    finally:
-        logger.removeHandler(warnings)
+    except Exception as error:  # a file may hold what nobody thought of; the others are to be read
+        outcome.error = f'{type(error).__name__}: {error}'
+        _log.exception('%s', path)
     outcome.seconds = time.perf_counter() - start
-    outcome.warnings = list(warnings.texts)
     return outcome
 
 

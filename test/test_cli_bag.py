@@ -8,8 +8,8 @@ import sys
 import pytest
 from recorded import FORMATS, FORMATS1, START_NS, any_bag, cut, messages, only_file, write
 
-from profiler_node import cli
-from profiler_node.bags import profile_bag
+from profiler_node import cli, offline
+from profiler_node.bags import Plan, profile_bag
 from profiler_node.bridge.batch import object_key
 from profiler_node.fleet.store import read_profiles
 
@@ -243,3 +243,19 @@ def test_a_terminal_sees_how_far_it_is(bag):
     assert 'profiling' in shown
     assert 'MB/s' in shown
     assert b'profiling' not in done.stdout
+
+
+def test_an_error_that_nobody_thought_of_is_of_its_recording_alone(tmp_path, bag, monkeypatch):
+    profile = offline._profile
+
+    def fails(recording, *rest):
+        if recording.path.name == 'odd':
+            raise KeyError('odd')
+        profile(recording, *rest)
+
+    monkeypatch.setattr(offline, '_profile', fails)
+    odd = write(tmp_path / 'odd', ITEMS[:10])
+    paths = [odd, bag]
+    outcomes = [offline.profile_one(n, p, Plan(), '', lambda *_: None) for n, p in enumerate(paths)]
+    assert [outcome.error for outcome in outcomes] == ["KeyError: 'odd'", '']
+    assert outcomes[1].messages == 240

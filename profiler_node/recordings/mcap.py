@@ -99,6 +99,8 @@ class McapFile:
         start, _, checksum = _FOOTER_BODY.unpack_from(footer, _RECORD.size)
         if not start:
             return False  # it was written without one
+        if start >= self._size:
+            raise _DamageError('the index is elsewhere')
         self._file.seek(start)
         index = self._file.read()[: -len(MAGIC) - 4]  # all that the checksum is of
         if checksum and zlib.crc32(index) != checksum:
@@ -173,7 +175,8 @@ class McapFile:
         return bool(last_ns < span.start_ns or first_ns >= span.end_ns)
 
     def _chunk(self, place: int, length: int) -> Messages:
-        body = memoryview(self._file.read(length))
+        left = self._size - self._file.tell()
+        body = memoryview(self._file.read(min(length, left)))
         whole = len(body) == length
         what = f'the chunk at byte {place} is damaged'
         try:

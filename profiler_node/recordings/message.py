@@ -44,8 +44,8 @@ Messages = Iterator[Message]
 class Span(NamedTuple):
     """Receive times from start_ns on and before end_ns."""
 
-    start_ns: int = 0
-    end_ns: int = 2**63 - 1
+    start_ns: int = -(2**63)
+    end_ns: int = 2**64
 
 
 class Filter:

@@ -21,6 +21,7 @@ from profiler_node.recordings.message import Message, Messages, RecordingError, 
 _METADATA = 'metadata.yaml'
 _NAMES = re.compile(r'.+\.(mcap|db3|bag|bag\.active)(\.zstd)?')
 _SORTED_BYTES = 8 * 2**20
+_MESSAGE_BYTES = 300  # that a message takes besides its content
 _log_ns = attrgetter('log_ns')
 _NUMBERS = re.compile(r'(\d+)')
 _Loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
@@ -183,17 +184,22 @@ def _in_order(messages: Messages) -> Messages:
     """Yield messages in the order of their times, as far as those can be compared in memory."""
     waiting: list[Message] = []
     size = 0
-    for message in messages:
-        waiting.append(message)
-        size += len(message.data)
+    for topic, log_ns, data in messages:
+        waiting.append(Message(topic, log_ns, _alone(data)))
+        size += len(data) + _MESSAGE_BYTES
         if size > _SORTED_BYTES:
             waiting.sort(key=_log_ns)  # little work where they are in order
             ready = len(waiting) - len(waiting) // 2
             yield from waiting[:ready]
             del waiting[:ready]
-            size = sum(len(each.data) for each in waiting)
+            size = sum(len(each.data) + _MESSAGE_BYTES for each in waiting)
     waiting.sort(key=_log_ns)
     yield from waiting
+
+
+def _alone(data: memoryview) -> memoryview:
+    """Return data, copied where it would keep much more in memory: the chunk that it is in."""
+    return data if 2 * data.nbytes > len(data.obj) else memoryview(bytes(data))  # type: ignore[arg-type]
 
 
 def _magic(path: Path) -> bytes:

@@ -40,7 +40,7 @@ class _DamageError(Exception):
     """Bytes that are not what they should be."""
 
 
-_DAMAGE = (_DamageError, CompressionError, struct.error, UnicodeDecodeError, KeyError)
+_DAMAGE = (_DamageError, CompressionError, struct.error, UnicodeDecodeError, LookupError)
 
 
 class Rosbag1File:
@@ -104,7 +104,8 @@ class Rosbag1File:
                 yield from self._chunk(place, head, length)
             elif head[b'op'][0] in {_MESSAGE, _CONNECTION}:
                 self._file.seek(place)
-                record = memoryview(self._file.read(start + length - place))
+                end = min(start + length, self._size)
+                record = memoryview(self._file.read(end - place))
                 whole = start + length <= self._size
                 what = f'the record at byte {place} is damaged' if whole else ''
                 yield from self._noting(what, record)
@@ -167,7 +168,8 @@ class Rosbag1File:
         return 0
 
     def _chunk(self, place: int, head: Head, length: int) -> Messages:
-        body = memoryview(self._file.read(length))
+        left = self._size - self._file.tell()
+        body = memoryview(self._file.read(max(0, min(length, left))))
         what = f'the chunk at byte {place} is damaged'
         try:
             compression = head[b'compression'].decode()

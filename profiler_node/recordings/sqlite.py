@@ -19,6 +19,7 @@ from profiler_node.recordings.message import (
 MAGIC = b'SQLite format 3\0'
 _LANGUAGES: dict[str, Language] = {'ros2msg': 'msg', 'ros2idl': 'idl'}
 _LAST_ROW = 2**62
+_LAST_NS = 2**63 - 1
 _DEFINITIONS = 'SELECT topic_type, encoding, encoded_message_definition FROM message_definitions'
 _TOPICS = 'SELECT id, name, type, serialization_format FROM topics'
 
@@ -53,11 +54,13 @@ class SqliteFile:
         definitions: dict[str, tuple[Language, str]] = {}
         with suppress(sqlite3.DatabaseError):  # older recordings have none
             for name, encoding, text in self._database.execute(_DEFINITIONS):
-                definitions[name] = _LANGUAGES.get(encoding, ''), text
+                if isinstance(text, str):
+                    definitions[name] = _LANGUAGES.get(encoding, ''), text
         topics = {}
         for number, name, message_type, encoding in self._database.execute(_TOPICS):
             language, text = definitions.get(message_type, ('', ''))
-            topics[number] = Topic(name, full_type(message_type), encoding, language, text)
+            if all(isinstance(each, str) for each in (name, message_type, encoding)):
+                topics[number] = Topic(name, full_type(message_type), encoding, language, text)
         return topics
 
     def messages(self, wanted: Collection[str] | None, span: Span) -> Messages:
@@ -67,22 +70,32 @@ class SqliteFile:
         marks = ','.join('?' * len(numbers))
         query = (
             f'SELECT id, topic_id, timestamp, CASE WHEN topic_id IN ({marks}) '  # noqa: S608
-            'AND timestamp >= ? AND timestamp < ? THEN data END '
+            'AND timestamp >= ? AND timestamp <= ? THEN data END '
             'FROM messages NOT INDEXED WHERE id > ? ORDER BY id'
         )
+        first_ns, last_ns = (max(-_LAST_NS - 1, min(_LAST_NS, ns)) for ns in (span[0], span[1] - 1))
+        unknown = strange = 0
         self._row, self._rows = 0, self._last_row()
         while self._row < self._rows:
             try:
-                rows = self._database.execute(query, (*numbers, *span, self._row))
+                rows = self._database.execute(query, (*numbers, first_ns, last_ns, self._row))
                 for row, number, log_ns, data in rows:
                     if row <= self._row or number is None:  # as in a page of zeros
                         raise sqlite3.DatabaseError('no row of a message')  # noqa: TRY301
                     self._row = row
-                    if data is not None:
+                    if number not in self._topics:
+                        unknown += 1
+                    elif not isinstance(log_ns, int) or isinstance(data, (str, int, float)):
+                        strange += 1
+                    elif data is not None:
                         yield Message(self._topics[number], log_ns, memoryview(data))
                 self._row = self._rows
             except sqlite3.DatabaseError as error:
                 self._row = self._skip_damage(str(error))
+        if unknown:
+            self._note(f'{unknown} messages are of topics whose description is lost')
+        if strange:
+            self._note(f'{strange} messages have no time or content that can be read')
 
     def _last_row(self) -> int:
         try:

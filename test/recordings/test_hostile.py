@@ -1,0 +1,126 @@
+"""Whatever is in a file, its other messages are read, and what is lost is said."""
+
+import struct
+
+import pytest
+from crafted import (
+    BOOL,
+    BOOLS1,
+    END,
+    HEAD,
+    HEAD1,
+    SECOND,
+    bools,
+    chunk,
+    chunk1,
+    connection1,
+    database,
+    message1,
+    record1,
+)
+from recorded import any_bag, messages
+
+from profiler_node.bags import profile_bag
+from profiler_node.recordings.message import Message, Topic
+from profiler_node.recordings.recording import Recording, _in_order
+
+ITEMS = messages(4.0)
+
+
+def read(path, **given):
+    """Topic, time and content of the messages, and what is wrong."""
+    with Recording(path) as recording:
+        recording.topics()
+        items = [(m.topic.name, m.log_ns, bytes(m.data)) for m in recording.messages(**given)]
+        return items, recording.problems
+
+
+@pytest.mark.parametrize('kind', ['mcap', 'mcap_zstd', 'mcap_lz4', 'sqlite', 'ros1', 'ros1_bz2'])
+def test_a_small_message_does_not_keep_the_large_ones_of_its_chunk(tmp_path, kind):
+    with Recording(any_bag(tmp_path / 'bag', ITEMS, kind)) as recording:
+        kept = [message.data for message in recording.messages({'/imu'})]
+    assert len(kept) == 200
+    assert all(len(data.obj) <= 2 * len(data) for data in kept)
+
+
+def test_messages_without_content_take_memory_too():
+    topic = Topic('/b', 'std_msgs/msg/Empty', 'cdr', '', '')
+    made = 0
+
+    def endless():
+        nonlocal made
+        while made < 200_000:
+            made += 1
+            yield Message(topic, made, memoryview(b''))
+
+    assert next(_in_order(endless())).log_ns == 1
+    assert made < 50_000
+
+
+@pytest.mark.parametrize('length', [2**63 + 5, 2**64 - 1, 2**44, 2**37])
+def test_a_chunk_of_impossible_length_is_read_as_far_as_there_is_a_file(tmp_path, length):
+    path = tmp_path / 'a.mcap'
+    path.write_bytes(HEAD + chunk(bools()) + struct.pack('<BQ', 6, length) + b'abc' * 100)
+    items, problems = read(path)
+    assert len(items) == 10
+    assert problems
+
+
+@pytest.mark.parametrize('start', [2**64 - 1, 2**63 - 1, 2**40])
+def test_an_index_that_is_not_in_the_file_is_not_needed(tmp_path, start):
+    path = tmp_path / 'a.mcap'
+    data = bytearray(HEAD + chunk(bools()) + END)
+    struct.pack_into('<Q', data, len(data) - 28, start)
+    path.write_bytes(data)
+    items, problems = read(path)
+    assert len(items) == 10
+    assert problems == ['its index is damaged, all messages before it are read']
+
+
+def test_a_record_of_ros1_without_a_kind_ends_its_chunk(tmp_path):
+    path = tmp_path / 'a.bag'
+    path.write_bytes(HEAD1 + chunk1(BOOLS1 + record1(b'', op=b'')) + chunk1(message1(0, 1001)))
+    items, problems = read(path)
+    assert [log_ns for _, log_ns, _ in items] == [1000 * SECOND, 1001 * SECOND]
+    assert 'is damaged' in problems[0]
+
+
+@pytest.mark.parametrize('definition', [b'Header header\n', b'my_msgs/Foo foo\n', b'', b'%%%'])
+def test_a_type_of_ros1_whose_definition_lacks_a_part_is_counted(tmp_path, definition):
+    path = tmp_path / 'a.bag'
+    odd = connection1(1, b'/x', b'my_msgs/X', definition) + message1(1, 1000)
+    path.write_bytes(HEAD1 + chunk1(BOOLS1 + odd))
+    known, unknown = profile_bag(path)
+    assert known.counters.decoded == 1
+    assert (unknown.source.topic, unknown.counters.seen) == ('/x', 1)
+    if definition:
+        assert dict(unknown.counters.decode_errors) == {'unknown_type': 1}
+
+
+NOW = 10**18
+ROWS = [(1, NOW + n, BOOL) for n in range(10)]
+
+
+@pytest.mark.parametrize(
+    'row', [(1, NOW, 'text'), (1, NOW, 1.5), (1, 'noon', BOOL), (1, 0.5, BOOL)]
+)
+def test_rows_that_are_no_messages_are_counted(tmp_path, row):
+    items, problems = read(database(tmp_path / 'a.db3', [*ROWS[:5], row, *ROWS[5:]]))
+    assert [item[1] for item in items] == [row[1] for row in ROWS]
+    assert problems == ['1 messages have no time or content that can be read']
+
+
+@pytest.mark.parametrize('topic', [(2, '/x', None, 'cdr'), (2, None, 'std_msgs/msg/Bool', 'cdr')])
+def test_rows_of_a_topic_that_is_not_described_are_counted(tmp_path, topic):
+    topics = ((1, '/b', 'std_msgs/msg/Bool', 'cdr'), topic)
+    rows = [*ROWS, (2, NOW, BOOL), (3, NOW, BOOL)]
+    items, problems = read(database(tmp_path / 'a.db3', rows, topics))
+    assert len(items) == 10
+    assert problems == ['2 messages are of topics whose description is lost']
+
+
+def test_times_before_1970_are_read(tmp_path):
+    rows = [(1, log_ns, BOOL) for log_ns in (-(2**63), -5, 0, 2**63 - 1)]
+    items, problems = read(database(tmp_path / 'a.db3', rows))
+    assert [item[1] for item in items] == [row[1] for row in rows]
+    assert problems == []
