@@ -36,9 +36,11 @@ unfinished recordings are read as far as possible. The summary is printed; --out
 _EPILOG = """
 TIME is +S, in seconds after the first message of a recording, or an ISO time, as
 2024-05-01T12:00:00Z, which is UTC unless it says otherwise; of the times of receipt.
-A profile is identified by robot, stream, segment, epoch and start of its window: a repeated run
-adds objects to a store, but nothing to what is read from it. Unless --epoch says otherwise, each
-recording has an epoch of its own, the second of its first message.
+A profile is identified by robot, stream, segment, epoch and start of its window. Unless --epoch
+says otherwise, the epoch is a digest of the files, --start and --end, and the settings of window,
+sketch, segment and stream: a repeated run adds objects to a store, but nothing to what is read from
+it, --topic, --tag and another name of the file change nothing; a part, other settings, or a
+recording that was repaired, compressed or has grown are counted beside what is there.
 Exit status: 0, 1: an error, or nothing could be read of a recording, 2: wrong arguments,
 3: a recording is damaged, and was read as far as possible.
 """
@@ -152,12 +154,12 @@ def _plan(arguments: argparse.Namespace) -> Plan:
 def _channel(text: str, known: Sequence[Channel], namespace: str) -> Channel:
     """Return the stream that an argument of --topic names."""
     name, equals, topic = text.rpartition('=')
-    topic = resolved(topic, namespace)
+    literal, topic = topic, resolved(topic, namespace)
     for channel in known:
         if name == channel.name or (not equals and topic == channel.topic):
-            return channel._replace(topic=topic)
+            return channel._replace(topic=topic, literal=literal)
     name = name or topic.strip('/')
-    return Channel(name, topic, STREAM_DEFAULTS.get(name if equals else '', StreamConfig()))
+    return Channel(name, topic, STREAM_DEFAULTS.get(name, StreamConfig()), literal)
 
 
 @contextmanager

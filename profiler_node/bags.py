@@ -1,5 +1,6 @@
 """A recording in, profiles out: the same streams as on the robot."""
 
+import hashlib
 import logging
 from bisect import bisect_right
 from collections import Counter
@@ -35,6 +36,7 @@ from profiler_node.core.stream import Sensing, Stream, type_to_profile
 from profiler_node.definitions import installed_store
 from profiler_node.feed import change_segment, feed
 from profiler_node.mappings import all_mappings
+from profiler_node.profiler_config import STREAM_DEFAULTS
 from profiler_node.recordings.message import Message, Span, Topic
 from profiler_node.recordings.recording import Recording
 
@@ -42,7 +44,10 @@ _IDL_FILE = '=' * 80 + '\nIDL: '
 _HEADER = 'std_msgs/msg/Header'
 _TIMES = ('builtin_interfaces/msg/Time', 'builtin_interfaces/msg/Duration')
 _READABLE = {'cdr', 'ros1'}
-_EPOCHS = 2**32
+_EPOCHS = 2**32 - 2**16  # a recording may go on to later ones
+# So that the longest of windows ends at a time that a profile can have.
+_LAST_NS = 2**63 - 2 * 86_400 * NS_PER_S
+_NO_TIME = 'time_out_of_range'
 _MALFORMED = memoryview(b'')
 _TOLD_EVERY = 16  # messages
 _STORES = 64  # that are kept, for topics of the same type
@@ -62,11 +67,15 @@ class Moment(NamedTuple):
 
 
 class Channel(NamedTuple):
-    """A stream by its name, its topic, and how that is to be read."""
+    """A stream by its name, its topic, and how that is to be read.
+
+    literal: the topic as it was written, which comes first where a recording has it; '' for none.
+    """
 
     name: str
     topic: str
     config: StreamConfig = StreamConfig()
+    literal: str = ''
 
 
 @dataclass(frozen=True)
@@ -75,8 +84,10 @@ class Plan:
 
     channels: the streams; None: each topic, named after it without the first slash. optional:
     whether topics that are not in the recording are left out, else that is an error. start, end:
-    which messages, by receive time, without end itself. epoch: the first one; None: the second in
-    which the recording begins, so that of two that share a window both are kept.
+    which messages, by receive time, without end itself. epoch: the first one; None: a digest of the
+    files, of start and end and of what decides how a stream is profiled, so that of two that share
+    a window both are kept, and a repeated run has it again. Raises ValueError where two streams
+    have one name.
     """
 
     robot_id: str = ''
@@ -90,6 +101,9 @@ class Plan:
     start: Moment | None = None
     end: Moment | None = None
     epoch: int | None = 0
+
+    def __post_init__(self) -> None:
+        _check_names(self.channels or ())
 
 
 @dataclass
@@ -128,10 +142,12 @@ class _Feed:
         """Add a message, and return the profiles that it closed."""
         count = self.count
         _, log_ns, data = message
-        count.first_ns = count.first_ns or log_ns
-        count.last_ns = log_ns
         count.messages += 1
         count.size_bytes += len(data)
+        if not -_LAST_NS <= log_ns <= _LAST_NS:
+            return self.counted(self.stream.windows.add_unreadable(_NO_TIME, count.last_ns))
+        count.first_ns = count.first_ns or log_ns
+        count.last_ns = log_ns
         if self._convert is not None:
             data = self._convert(data)
         profiles, cpu_ns = feed(self.stream, data, log_ns, segment)
@@ -162,12 +178,17 @@ class Pass:
             plan.start.after(first_ns) if plan.start else Span().start_ns,
             plan.end.after(first_ns) if plan.end else Span().end_ns,
         )
-        epoch = first_ns // NS_PER_S % _EPOCHS if plan.epoch is None else plan.epoch
+        digest = recording.digest() if plan.epoch is None else ''
         sensing = Sensing(mappings=all_mappings(plan.detections_file))
         self._feeds: dict[tuple[str, str], list[_Feed]] = {}
         for channel in _channels(plan, by_name):
             own = replace(sensing, config=channel.config)
             topic = _chosen(by_name[channel.topic], own)
+            epoch = plan.epoch
+            if epoch is None:
+                mapping = own.mappings.get(topic.message_type)
+                settings = plan.window, plan.sketch, plan.segment, channel.config, mapping
+                epoch = _epoch_of(digest, *self._span, *settings)
             made = _Feed(channel, topic, plan, own, epoch)
             self._feeds.setdefault((topic.name, topic.message_type), []).append(made)
         self._segment_at = self._segments(plan.segment, by_name)
@@ -182,16 +203,24 @@ class Pass:
         segment_at, feeds = self._segment_at, self._feeds
         wanted = {name for name, _ in feeds}
         messages = self._recording.messages(wanted, self._span)
+        others: Counter[tuple[str, str]] = Counter()
         for index, message in enumerate(messages):
             if tell and index % _TOLD_EVERY == 0:
                 tell()
             topic = message.topic
-            for each in feeds.get((topic.name, topic.message_type), ()):
+            key = topic.name, topic.message_type
+            if key not in feeds:
+                others[key] += 1
+                continue
+            for each in feeds[key]:
                 segment = segment_at(message.log_ns) if segment_at else ''
                 yield from each.add(message, segment)
         for same in feeds.values():
             for each in same:
                 yield from each.counted(each.stream.windows.close())
+        for (name, kind), count in others.items():
+            text = f'{name}: {count} messages of {kind}, another type than is profiled'
+            self._recording.problems.append(text)
 
     def _segments(
         self, config: SegmentConfig, by_name: Mapping[str, Mapping[str, Topic]]
@@ -240,8 +269,7 @@ def profile_bag(  # noqa: PLR0913 (what the parameters of the node say)
             raise ValueError(f'{path} has no topic {", ".join(sorted(missing))}')
         plan = Plan(
             channels=tuple(
-                Channel(topic.lstrip('/'), topic, configs.get(topic, StreamConfig()))
-                for topic in sorted(set(topics) or known)
+                _automatic(topic, configs.get(topic)) for topic in sorted(set(topics) or known)
             ),
             window=window or WindowConfig(),
             sketch=sketch or SketchConfig(),
@@ -261,11 +289,37 @@ def _by_name(topics: Collection[Topic]) -> dict[str, dict[str, Topic]]:
     return by_name
 
 
+def _automatic(topic: str, config: StreamConfig | None = None) -> Channel:
+    """Return the stream that is named after topic, with the node's defaults for such a name."""
+    name = topic.lstrip('/')
+    return Channel(name, topic, config or STREAM_DEFAULTS.get(name, StreamConfig()))
+
+
+def _check_names(channels: Collection[Channel]) -> None:
+    topics: dict[str, list[str]] = {}
+    for channel in channels:
+        topics.setdefault(channel.name, []).append(channel.topic)
+    for name, same in topics.items():
+        if len(same) > 1:
+            raise ValueError(f'{" and ".join(same)} would both be the stream {name}: name them')
+
+
+def _epoch_of(*what: object) -> int:
+    """Return an epoch that is the same for the same only."""
+    digest = hashlib.sha256(repr(what).encode('utf-8', 'backslashreplace')).digest()
+    return int.from_bytes(digest[:8], 'big') % _EPOCHS
+
+
 def _channels(plan: Plan, known: Collection[str]) -> Sequence[Channel]:
     """Return the streams whose topics are known. Raises ValueError where that is an error."""
     channels = plan.channels
     if channels is None:
-        channels = tuple(Channel(name.lstrip('/'), name) for name in sorted(known))
+        channels = tuple(_automatic(topic) for topic in sorted(known))
+        _check_names(channels)
+    channels = tuple(
+        channel._replace(topic=channel.literal) if channel.literal in known else channel
+        for channel in channels
+    )
     missing = {channel.topic for channel in channels} - set(known)
     if plan.optional and len(missing) < len(channels):
         channels = tuple(channel for channel in channels if channel.topic not in missing)
@@ -277,11 +331,7 @@ def _channels(plan: Plan, known: Collection[str]) -> Sequence[Channel]:
 
 def _chosen(topics: Mapping[str, Topic], sensing: Sensing) -> Topic:
     """Return the one of the types of a topic that is to be profiled."""
-    chosen = topics[type_to_profile(topics, sensing)]
-    if others := topics.keys() - {chosen.message_type}:
-        text = '%s: profiling %s, not %s'
-        _log.warning(text, chosen.name, chosen.message_type, ', '.join(sorted(others)))
-    return chosen
+    return topics[type_to_profile(topics, sensing)]
 
 
 def _conversion(topic: Topic, store: Typestore) -> Callable[[memoryview], memoryview] | None:

@@ -21,7 +21,7 @@ LAYERS = {
     'definitions': {'core'},
     'recordings': set(),
     'profiler_config': {'core', 'settings'},
-    'bags': {'core', 'feed', 'mappings', 'definitions', 'recordings'},
+    'bags': {'core', 'feed', 'mappings', 'definitions', 'profiler_config', 'recordings'},
     'settings_file': {'core', 'bags', 'profiler_config', 'settings'},
     'objects': {'bridge'},
     'memory': set(),

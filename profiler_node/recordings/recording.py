@@ -1,5 +1,6 @@
 """A recording: one file or a folder of them, whatever their format."""
 
+import hashlib
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ _NAMES = re.compile(r'.+\.(mcap|db3|bag|bag\.active)(\.zstd)?')
 _SORTED_BYTES = 8 * 2**20
 _MESSAGE_BYTES = 300  # that a message takes besides its content
 _log_ns = attrgetter('log_ns')
+_SAMPLES, _SAMPLE_BYTES = 64, 4096  # of a file, for its digest
 _NUMBERS = re.compile(r'(\d+)')
 _Loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 
@@ -106,6 +108,19 @@ class Recording:
         """How many of size_bytes have been read."""
         share = self._reader.progress if self._reader else 0.0
         return self._before_bytes + round(share * self._size_bytes)
+
+    def digest(self) -> str:
+        """Return what is the same for a copy of the files alone, by their sizes and parts of them.
+
+        Raises RecordingError.
+        """
+        found = hashlib.sha256()
+        try:
+            for path in self._files:
+                found.update(_sampled(path))
+        except OSError as error:
+            raise RecordingError(str(error)) from error
+        return found.hexdigest()
 
     def topics(self) -> list[Topic]:
         """Return all topics, those with several message types as often. Raises RecordingError."""
@@ -200,6 +215,18 @@ def _in_order(messages: Messages) -> Messages:
 def _alone(data: memoryview) -> memoryview:
     """Return data, copied where it would keep much more in memory: the chunk that it is in."""
     return data if 2 * data.nbytes > len(data.obj) else memoryview(bytes(data))  # type: ignore[arg-type]
+
+
+def _sampled(path: Path) -> bytes:
+    """Return a digest of the size of a file, and of what is evenly spread over it."""
+    size = path.stat().st_size
+    found = hashlib.sha256(str(size).encode())
+    last = max(0, size - _SAMPLE_BYTES)
+    with path.open('rb', buffering=0) as file:
+        for place in sorted({last * n // (_SAMPLES - 1) for n in range(_SAMPLES)}):
+            file.seek(place)
+            found.update(file.read(_SAMPLE_BYTES))
+    return found.digest()
 
 
 def _magic(path: Path) -> bytes:
