@@ -49,7 +49,7 @@ class Collector:
             self._features[name].add(value, stamp_ns)
 
     def add_column(self, name: str, column: Column, stamps_ns: NDArray[np.int64]) -> None:
-        """Add a feature of many messages. Raises TypeError."""
+        """Add a feature of many messages. Raises TypeError and ValueError."""
         if column.values.dtype != object:
             feature = NumericAccumulator('scalar', self._sketch)
             feature.add_many(column.values, stamps_ns)
@@ -129,11 +129,14 @@ def is_array(obj: Any) -> bool:
 
 
 def value_of(name: str, value: Any) -> Value:
-    """Return a value as an extractor would have it. Raises TypeError."""
+    """Return a value as an extractor would have it. Raises TypeError and ValueError."""
     if isinstance(value, str):
         return str(value)
     if isinstance(value, bool | int | float | np.number | np.bool_) and not np.iscomplexobj(value):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise ValueError(f'{name} is beyond all 64 bit floats') from error
     if isinstance(value, list | tuple) and value and all(isinstance(v, str) for v in value):
         return tuple(map(str, value))
     if isinstance(value, list | tuple) or is_array(value):

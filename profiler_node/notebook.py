@@ -32,7 +32,7 @@ from profiler_node.core.observation import Observation, Value
 from profiler_node.core.pixels.encodings import ENCODINGS, Pixels
 from profiler_node.core.profile import Counters, Profile, Source
 from profiler_node.fleet.store import read_profiles
-from profiler_node.frames import column_stamps, columns_of
+from profiler_node.frames import column_stamps, columns_of, unrepeated
 from profiler_node.objects import write_file
 from profiler_node.wire.codec import encode
 
@@ -41,6 +41,7 @@ _ENCODING_OF = {
     for kind, bits in (('u1', 8), ('u2', 16))
     for channels, name in ((1, 'mono'), (3, 'rgb'), (4, 'rgba'))
 }
+_LAST_NS = 2**63 - 2  # of stamps: windows end behind it
 
 
 def log(  # noqa: PLR0913 (all but the first two are rarely needed)
@@ -77,13 +78,18 @@ def log(  # noqa: PLR0913 (all but the first two are rarely needed)
     collected = Collector()
     message_type = ''
     if columns := columns_of(obj):
+        if encoding:
+            raise ValueError('encoding is for images, a frame has none')
         count = len(next(iter(columns.values())).values)
         if stamp_column:
+            if stamps_ns is not None:
+                raise ValueError('the stamps are given by stamp_column and by stamps_ns')
             stamps_ns = column_stamps(columns, stamp_column)
         stamps = _stamps(stamps_ns, count)
-        for name, column in columns.items():
-            if name != stamp_column:
-                collected.add_column(_feature_name(name), column, stamps)
+        columns.pop(stamp_column, None)
+        names = unrepeated(map(_feature_name, columns))
+        for name, column in zip(names, columns.values(), strict=True):
+            collected.add_column(name, column, stamps)
     else:
         if stamp_column:
             raise ValueError('stamp_column is for frames, this is none: give stamps_ns')
@@ -122,6 +128,9 @@ def _stamps(stamps_ns: Any, count: int) -> NDArray[np.int64]:
         raise ValueError(
             f'stamps_ns are {stamps.dtype} {stamps.shape}, they must be whole numbers ({count},)'
         )
+    first, last = int(stamps.min()), int(stamps.max())
+    if last > _LAST_NS or last - first > _LAST_NS:
+        raise ValueError(f'stamps_ns from {first} to {last} are beyond 64 bits')
     return stamps.astype(np.int64)
 
 
@@ -133,7 +142,7 @@ def _observations_of(
     if isinstance(items, list | tuple) and all(isinstance(item, Mapping) for item in items):
         if encoding:
             raise ValueError('encoding is for images, these are none')
-        return [lambda item=item: dict(_values_of(item)) for item in items], ''
+        return [lambda item=item: _observation_of(item) for item in items], ''
     extract = ImageExtractor(StreamConfig())
     images = [image for item in _arrays_of(obj) for image in _images_of(item, encoding)]
     return [lambda image=image: _extracted(extract, *image) for image in images], IMAGE_TYPE
@@ -190,6 +199,11 @@ def _known(encoding: str) -> str:
     if encoding not in usable:
         raise ValueError(f'encoding {encoding!r} is not one of {", ".join(usable)}')
     return encoding
+
+
+def _observation_of(fields: Mapping[Any, Any]) -> dict[str, Value | None]:
+    values = list(_values_of(fields))
+    return dict(zip(unrepeated(name for name, _ in values), (v for _, v in values), strict=True))
 
 
 def _values_of(fields: Mapping[Any, Any], above: str = '') -> Iterator[tuple[str, Value | None]]:

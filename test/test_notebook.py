@@ -257,12 +257,99 @@ def test_pandas_types_of_its_own_are_taken():
         ({'a': 1}, {'encoding': 'rgb8'}, 'encoding is for images'),
         ({'a': 1}, {'stamp_column': 't'}, 'stamp_column is for frames'),
         ({'a': 1}, {'stamps_ns': [1, 2]}, r'must be whole numbers \(1,\)'),
+        ({'a': 10**400}, {}, 'field/a is beyond all'),
+        ({'a': 1, 'field/a': 2}, {}, "more than one value is named 'field/a'"),
+        ({'a': {'b': 1}, 'a.b': 2}, {}, "more than one value is named 'field/a.b'"),
+        ({'a': 1}, {'stamps_ns': [2**63]}, f'{2**63} are beyond 64 bits'),
+        ({'a': 1}, {'stamps_ns': [2**63 - 1]}, f'{2**63 - 1} are beyond 64 bits'),
+        ([{'a': 1}] * 2, {'stamps_ns': [-2, 2**63 - 2]}, f'-2 to {2**63 - 2} are beyond 64 bits'),
         ({'a': 1}, {'stamps_ns': [1.5]}, r'must be whole numbers \(1,\)'),
     ],
 )
 def test_what_does_not_fit_is_named(obj, options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         profiler_node.log(obj, stream='s', **options)
+
+
+@pytest.mark.parametrize('unit', ['s', 'ms', 'us'])
+def test_times_that_no_stamp_holds_are_seconds_all_the_same(frame, unit):
+    columns = {'t': np.array(['3000-01-01', 'NaT', '1970-01-02'], f'datetime64[{unit}]')}
+    feature = profiler_node.log(frame(columns), stream='s').features['field/t']
+    assert (feature.moments.min, feature.moments.max) == (86_400, 32_503_680_000)
+    assert feature.missing == 1
+    whole = {'t': columns['t'][[0, 2]]}
+    with pytest.raises(ValueError, match=r't holds neither times .* of 64 bits'):
+        profiler_node.log(frame(whole), stream='s', stamp_column='t')
+
+
+def test_times_of_coarse_units_may_be_the_stamps(frame):
+    columns = {'t': np.array(['2001-09-09T01:46:40'], 'datetime64[s]'), 'x': [1.0]}
+    assert profiler_node.log(frame(columns), stream='s', stamp_column='t').window_start_ns == START
+
+
+def test_arrow_dates_and_durations_are_seconds():
+    pyarrow = pytest.importorskip('pyarrow', reason='needs pyarrow')
+    table = pyarrow.table(
+        {
+            'd': pyarrow.array([1, None], pyarrow.date32()),
+            'l': pyarrow.array([1500, -(2**63)], pyarrow.duration('ms')),
+        }
+    )
+    features = profiler_node.log(table, stream='s').features
+    assert [features[f'field/{name}'].moments.max for name in 'dl'] == [86_400, 1.5]
+    assert [features[f'field/{name}'].missing for name in 'dl'] == [1, 1]
+
+
+def test_times_that_pandas_keeps_in_arrow_are_seconds():
+    pandas = pytest.importorskip('pandas', '2.0', reason='needs pandas')
+    pyarrow = pytest.importorskip('pyarrow', reason='needs pyarrow')
+    types = {'d': pyarrow.date32(), 't': pyarrow.timestamp('s'), 'l': pyarrow.duration('s')}
+    columns = {name: pandas.ArrowDtype(kind) for name, kind in types.items()}
+    arrays = {name: pyarrow.array([1, None], kind) for name, kind in types.items()}
+    frame = pandas.DataFrame({n: pandas.Series(a, dtype=columns[n]) for n, a in arrays.items()})
+    features = profiler_node.log(frame, stream='s').features
+    assert [features[f'field/{name}'].moments.max for name in types] == [86_400, 1, 1]
+    assert [features[f'field/{name}'].missing for name in types] == [1, 1, 1]
+
+
+@pytest.mark.parametrize('stamp', [2**63 - 2, 2**63, 2**64 - 1])
+def test_unsigned_stamps_are_not_taken_for_times_before_1970(frame, stamp):
+    columns = {'t': np.array([stamp], np.uint64), 'x': [1.0]}
+    if stamp < 2**63:
+        assert profiler_node.log(frame(columns), stream='s', stamp_column='t').features
+    else:
+        with pytest.raises(ValueError, match=r't holds neither times .* of 64 bits'):
+            profiler_node.log(frame(columns), stream='s', stamp_column='t')
+    feature = profiler_node.log(frame(columns), stream='s').features['field/t']
+    assert feature.moments.max == float(stamp)
+
+
+def test_small_whole_numbers_may_be_the_stamps(frame):
+    for dtype in (np.uint8, np.int16, np.uint32):
+        columns = {'t': np.array([7], dtype), 'x': [1.0]}
+        assert profiler_node.log(frame(columns), stream='s', stamp_column='t').window_start_ns == 7
+
+
+def test_two_columns_of_one_name_are_refused(frame):
+    if frame.__name__ == 'DataFrame':
+        twice = frame([[1, 2]], columns=['a', 'a'])
+        like = frame([[1, 2]], columns=[1, '1'])
+        with pytest.raises(ValueError, match="more than one value is named '1'"):
+            profiler_node.log(like, stream='s')
+    else:
+        twice = frame([[1], [2]], names=['a', 'a'])
+    with pytest.raises(ValueError, match="more than one value is named 'a'"):
+        profiler_node.log(twice, stream='s')
+    with pytest.raises(ValueError, match="more than one value is named 'field/a'"):
+        profiler_node.log(frame({'a': [1], 'field/a': [2]}), stream='s')
+
+
+def test_what_a_frame_has_no_use_for_is_refused(frame):
+    some = frame({'t': [1], 'x': [2]})
+    with pytest.raises(ValueError, match='encoding is for images'):
+        profiler_node.log(some, stream='s', encoding='rgb8')
+    with pytest.raises(ValueError, match='by stamp_column and by stamps_ns'):
+        profiler_node.log(some, stream='s', stamp_column='t', stamps_ns=[1])
 
 
 @pytest.mark.parametrize(
