@@ -11,8 +11,11 @@ _BOXES = ('detections/width', 'detections/height', 'detections/area', 'detection
 _CLEAR = 2.0  # thresholds, from which on one window is enough
 
 
-def _is_clear(scores: list[Score]) -> bool:
-    return any(score.step or score.ratio > _CLEAR for score in scores)
+def _is_clear(alarms: list[Score]) -> bool:
+    """Whether one window is enough: far off, or off in a step; a step alone may be a burst."""
+    levels = [score for score in alarms if not score.step]
+    stepped = {score.key for score in alarms if score.step}
+    return any(score.ratio > _CLEAR or score.key in stepped for score in levels)
 
 
 def label_mix_changed(comparison: Comparison) -> Cause | None:

@@ -131,7 +131,6 @@ def _level(
     if normal is None:
         return None
     family = family_of_key(key)
-    unit = reference.unit(key) if family.relative else 1.0
     if key == GAP_KEY:
         margin = 1.0 + 3.0 / math.sqrt(normal.n)
         most = max(
@@ -143,7 +142,7 @@ def _level(
     usual, current = natural(key, normal.centre), natural(key, value)
     if abs(current - usual) < family.least_natural:
         score = 0.0
-    return Score(key, score, normal.threshold(alpha, family, unit=unit), usual, current, shift)
+    return Score(key, score, reference.threshold(key, normal, alpha), usual, current, shift)
 
 
 def _mix(window: Window, reference: Reference, alpha: float) -> Score | None:

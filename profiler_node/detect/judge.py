@@ -62,6 +62,7 @@ class _State:
     before: Window | None = None  # the last one, if it was good
     pending: tuple[Cause, ...] = ()  # causes of it that a second window is to confirm
     pending_end_ns: int = 0
+    held: Window | None = None  # the pending one: part of the reference where that was all
     evidence: Evidence = field(default_factory=Evidence)
 
 
@@ -111,9 +112,23 @@ class Judge:
         state.pending, state.pending_end_ns = tuple(found), window.end_ns
         state.before = None if causes else window
         self._note_upstream(window, causes)
-        if self._config.grow and not found and not causes and state.evidence.is_quiet:
-            reference.add(window)
+        if self._config.grow:
+            self._grow(reference, state, window, is_pending=bool(found), is_bad=bool(causes))
         return Verdict(window, _status(causes), tuple(causes), scores=_top(comparison))
+
+    @staticmethod
+    def _grow(
+        reference: Reference, state: _State, window: Window, *, is_pending: bool, is_bad: bool
+    ) -> None:
+        """Add a good window to its reference, and what no second window has confirmed."""
+        held, state.held = state.held, None
+        if is_bad:
+            return
+        if is_pending:
+            state.held = window
+        elif state.evidence.is_quiet:
+            for each in filter(None, (held, window)):
+                reference.add(each)
 
     def _near(self, reference: Reference, window: Window) -> Reference:
         if not self._config.near_hours:

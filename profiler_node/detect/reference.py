@@ -179,12 +179,26 @@ class Reference:
     def unit(self, key: str) -> float:
         """Return the spread within a window, for features that say nothing of their scale."""
         feature = feature_of(key)
-        width = self.known(f'{feature}:q90') - self.known(f'{feature}:q10')
-        middle = self.known(f'{feature}:q50')
-        if not width.size:
-            return 1.0
-        least = 1e-3 * float(np.abs(middle).max()) if middle.size else 0.0
-        return max(float(np.median(width)), least, 1e-9)
+
+        def build() -> float:
+            width = self.known(f'{feature}:q90') - self.known(f'{feature}:q10')
+            middle = self.known(f'{feature}:q50')
+            if not width.size:
+                return 1.0
+            least = 1e-3 * float(np.abs(middle).max()) if middle.size else 0.0
+            return max(float(np.median(width)), least, 1e-9)
+
+        return self.cached(('unit', feature), build)
+
+    def threshold(self, key: str, normal: Normal, alpha: float) -> float:
+        """Return the threshold of a key of which normal is what is normal."""
+
+        def build() -> float:
+            family = family_of_key(key)
+            unit = self.unit(key) if family.relative else 1.0
+            return normal.threshold(alpha, family, unit=unit)
+
+        return self.cached(('threshold', key, alpha), build)
 
     def usual_shares(self) -> dict[str, float]:
         """Return the mean share of each label; {} where there are none."""

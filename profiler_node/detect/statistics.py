@@ -6,6 +6,7 @@ A *key* is a feature, a colon and a statistic, as `depth/range_m:q50`.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 
 from profiler_node.core.config import NS_PER_S
@@ -77,6 +78,7 @@ def feature_of(key: str) -> str:
     return key.rpartition(':')[0]
 
 
+@lru_cache(4096)
 def family_of_key(key: str) -> Family:
     """Return the family of a key. Raises KeyError for what is none."""
     if key == MIX_KEY:

@@ -45,7 +45,9 @@ class Normal:
 
         unit: of the family's constants, for features that say nothing of their scale.
         """
-        t = critical(alpha, 9.0 + self.effective) * math.sqrt(1.0 + 1.0 / self.effective)
+        t = critical(alpha, 9.0 + math.floor(self.effective)) * math.sqrt(
+            1.0 + 1.0 / self.effective
+        )
         return max(
             min(t * self.spread, family.cap * unit),
             (1.0 + 3.0 / math.sqrt(self.n)) * self.left_out,
