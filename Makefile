@@ -11,7 +11,7 @@ KILLS ?= 1000
 PEER := build/bench/whylogs
 IN_ENV := . tools/env.bash &&
 
-.PHONY: help setup demo test fuzz lint format bench bench-bags bench-memory bench-accuracy bench-live soak clean
+.PHONY: help setup demo test fuzz lint format bench bench-bags bench-memory bench-accuracy bench-detection bench-live soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -45,6 +45,10 @@ bench-memory: setup ## measure memory after 1,000 and 100,000 messages of each k
 
 bench-accuracy: setup ## compare profiles with samples of real recordings (in EDGE_PROFILER_DATA)
 	@$(IN_ENV) python bench/accuracy.py $(if $(JSON),--json "$(JSON)")
+
+bench-detection: setup ## put faults into recordings (in EDGE_PROFILER_DATA) and count what is named right
+	@$(IN_ENV) python bench/detection/matrix.py $(if $(JSON),--json "$(JSON)")
+	@$(IN_ENV) python bench/detection/week.py
 
 bench-live: setup ## play 10 GB/min over DDS into the profiler, and measure what it takes
 	@$(IN_ENV) python bench/live/run.py $(if $(JSON),--json "$(JSON)")

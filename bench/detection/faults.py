@@ -14,7 +14,7 @@ Inject = Callable[[list[Sent], Random], list[Sent]]
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault of one kind of stream; expected: the causes that are right, weak: for many windows."""
+    """A fault of one kind of stream; expected: causes that are right, weak: for many windows."""
 
     name: str
     kind: str
@@ -44,11 +44,14 @@ def pixels(change: Callable[[Any], Any]) -> Inject:
 
 
 def gain(factor: float) -> Inject:
+    """Return a fault that makes images so many times as bright."""
     return pixels(lambda image: np.clip(image * factor, 0, 255))
 
 
 def half_size(message: Any, _: Random) -> Any:
-    image = message.data.reshape(message.height, message.width, -1)[::2, ::2]
+    """Return every other row and column of an image."""
+    size = len(message.data) // (message.height * message.width)
+    image = message.data.reshape(message.height, message.width, size)[::2, ::2]
     return replace(
         message,
         height=image.shape[0],
@@ -75,20 +78,8 @@ def depths(change: Callable[[Any, Random], Any]) -> Inject:
 
 
 def lost(share: float) -> Callable[[Any, Random], Any]:
+    """Return a change that makes a share of the values NaN."""
     return lambda values, random: np.where(random.random(values.shape) < share, np.nan, values)
-
-
-def half_of(message: Any, _: Random) -> Any:
-    """Every other row and column of a depth image."""
-    size = len(message.data) // (message.height * message.width)
-    image = message.data.reshape(message.height, message.width, size)[::2, ::2]
-    return replace(
-        message,
-        height=image.shape[0],
-        width=image.shape[1],
-        step=image.shape[1] * size,
-        data=np.ascontiguousarray(image).ravel(),
-    )
 
 
 def points(change: Callable[[Any, Random], Any]) -> Inject:
@@ -113,6 +104,7 @@ def points(change: Callable[[Any, Random], Any]) -> Inject:
 
 
 def azimuths(xyz: Any) -> Any:
+    """Return the azimuth of points, (N, 3), in degrees."""
     return np.degrees(np.arctan2(xyz[:, 1], xyz[:, 0]))
 
 
@@ -145,16 +137,19 @@ def positions(message: Any) -> Any:
 
 
 def near(xyz: Any, inside: Any) -> Any:
+    """Return points of which those inside are at 0.3 m."""
     lengths = np.linalg.norm(xyz, axis=1, keepdims=True)
     with np.errstate(invalid='ignore', divide='ignore'):
         return np.where(inside[:, None] & (lengths > 0), xyz / lengths * 0.3, xyz)
 
 
 def with_nan(share: float) -> Callable[[Any, Random], Any]:
+    """Return a change that makes a share of the points NaN."""
     return lambda xyz, random: np.where(random.random((len(xyz), 1)) < share, np.nan, xyz)
 
 
 def other_fields(message: Any, _: Random) -> Any:
+    """Return a cloud of which a field has another name."""
     renamed = [replace(f, name='reflectivity2') if f.name == 'intensity' else f
                for f in message.fields]  # fmt: skip
     if renamed == message.fields:
@@ -173,6 +168,7 @@ def beams(change: Callable[[Any, Random], Any]) -> Inject:
 
 
 def blocked_beams(ranges: Any, _: Random) -> Any:
+    """Return ranges of which a sixth of the beams has no return."""
     new = ranges.copy()
     new[len(new) // 3 : len(new) // 2] = np.inf
     return new
@@ -186,15 +182,18 @@ def boxes(change: Callable[[list[Any], Random], list[Any]]) -> Inject:
 
 
 def fewer(share: float) -> Callable[[list[Any], Random], list[Any]]:
+    """Return a change that drops a share of the detections."""
     return lambda found, random: [box for box in found if random.random() >= share]
 
 
 def scaled(box: Any, factor: float) -> Any:
+    """Return a detection with a box so many times as large."""
     new = replace(box.bbox, size_x=box.bbox.size_x * factor, size_y=box.bbox.size_y * factor)
     return replace(box, bbox=new)
 
 
 def hypothesis(box: Any, **changes: Any) -> Any:
+    """Return a detection with another label or score."""
     first, *rest = box.results
     return replace(
         box, results=[replace(first, hypothesis=replace(first.hypothesis, **changes)), *rest]
@@ -202,7 +201,7 @@ def hypothesis(box: Any, **changes: Any) -> Any:
 
 
 def relabelled(share: float) -> Callable[[list[Any], Random], list[Any]]:
-    """Labels of another list: each is taken for the next one in the alphabet."""
+    """Labels of another list, as of another model."""
 
     def change(found: list[Any], random: Random) -> list[Any]:
         return [
@@ -216,6 +215,7 @@ def relabelled(share: float) -> Callable[[list[Any], Random], list[Any]]:
 
 
 def rescored(shift: float) -> Callable[[list[Any], Random], list[Any]]:
+    """Return a change that moves all scores."""
     return lambda found, _: [
         hypothesis(box, score=float(np.clip(box.results[0].hypothesis.score + shift, 0, 1)))
         for box in found
@@ -223,22 +223,22 @@ def rescored(shift: float) -> Callable[[list[Any], Random], list[Any]]:
 
 
 def frozen(sent: list[Sent], _: Random) -> list[Sent]:
+    """Return messages that all are the first one."""
     return [replace(s, message=sent[0].message) for s in sent]
 
 
 def halved(sent: list[Sent], _: Random) -> list[Sent]:
+    """Return every other message."""
     return sent[::2]
 
 
-def gaps(sent: list[Sent], random: Random) -> list[Sent]:
-    return [s for i, s in enumerate(sent) if i == 0 or random.random() > 0.3]
-
-
 def late(sent: list[Sent], _: Random) -> list[Sent]:
+    """Return messages that come 0.3 s later."""
     return [replace(s, latency_ns=s.latency_ns + 300_000_000) for s in sent]
 
 
 def renamed(message: Any, _: Random) -> Any:
+    """Return a message of another frame."""
     return replace(message, header=replace(message.header, frame_id='other_frame'))
 
 
@@ -278,26 +278,29 @@ def _faults() -> list[Fault]:
             )  # fmt: skip
     found += [
         Fault('60 % lost', 'depth', ('missing_data',), depths(lost(0.6))),
-        Fault('half the size', 'depth', ('format_changed',), each(half_of)),
+        Fault('half the size', 'depth', ('format_changed',), each(half_size)),
         Fault('60 % NaN', 'cloud', ('missing_data',), points(with_nan(0.6))),
         Fault('60 % of the points lost', 'cloud', ('missing_data',),
               points(lambda xyz, random: random.random(len(xyz)) > 0.6)),
-        Fault('sweep truncated', 'cloud', ('missing_data', 'blocked_sector'),
+        Fault('truncated', 'cloud', ('missing_data', 'blocked_sector'),
               points(lambda xyz, _: azimuths(xyz) < 30)),
-        Fault('50 degrees blocked', 'cloud', ('blocked_sector',), towards(lambda _, inside: ~inside)),
+        Fault('50 degrees blocked', 'cloud', ('blocked_sector',),
+              towards(lambda _, inside: ~inside)),
         Fault('50 degrees at 0.3 m', 'cloud', ('blocked_sector',), towards(near)),
         Fault('fields', 'cloud', ('format_changed',), each(other_fields)),
         Fault('60 % NaN', 'scan', ('missing_data',), beams(lost(0.6))),
         Fault('sector blocked', 'scan', ('blocked_sector',), beams(blocked_beams)),
         Fault('-90 % objects', 'boxes', ('fewer_objects',), boxes(fewer(0.9))),
         Fault('no objects', 'boxes', ('fewer_objects',), boxes(fewer(1.1))),
-        Fault('+100 % objects', 'boxes', ('more_objects',), boxes(lambda found, _: found * 2), True),
+        Fault('+100 % objects', 'boxes', ('more_objects',),
+              boxes(lambda found, _: found * 2), weak=True),
         Fault('all labels', 'boxes', ('label_mix_changed',), boxes(relabelled(1.1))),
         Fault('box x2', 'boxes', ('box_size_changed',),
               boxes(lambda found, _: [scaled(box, 2.0) for box in found])),
         Fault('score -0.3', 'boxes', ('score_shifted',), boxes(rescored(-0.3))),
         Fault('-25 % objects', 'boxes', ('fewer_objects',), boxes(fewer(0.25)), weak=True),
-        Fault('half of the labels', 'boxes', ('label_mix_changed',), boxes(relabelled(0.5)), True),
+        Fault('half of the labels', 'boxes', ('label_mix_changed',), boxes(relabelled(0.5)),
+              weak=True),
         Fault('box x1.3', 'boxes', ('box_size_changed',),
               boxes(lambda found, _: [scaled(box, 1.3) for box in found]), weak=True),
     ]  # fmt: skip

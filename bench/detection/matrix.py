@@ -23,7 +23,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 from faults import FAULTS, Fault
-from sequences import MINUTE_S, NS, START_NS, Sequence_, scene_messages, sequences
+from sequences import MINUTE_S, NS, START_NS, Material, scene_messages, sequences
 
 from profiler_node.detect.judge import Judge, JudgeConfig
 from profiler_node.detect.reference import references_of
@@ -58,7 +58,7 @@ def placed(window: Window, number: int) -> Window:
     return replace(window, start_ns=start_ns, end_ns=start_ns + MINUTE_S * NS)
 
 
-def judged(sequence: Sequence_, draws: int, seed: int = 1) -> Iterator[dict[str, Any]]:
+def judged(sequence: Material, draws: int, seed: int = 1) -> Iterator[dict[str, Any]]:
     """Yield a row for each fault, draw and size of reference."""
     random = np.random.default_rng(seed)
     pool = sequence.windows(POOL, random, 0)
@@ -77,11 +77,11 @@ def judged(sequence: Sequence_, draws: int, seed: int = 1) -> Iterator[dict[str,
             else:
                 windows = varied(whole, size, random)
             references = references_of(windows)
-            for row in of_reference(references, faults, faulty, good, draw, size):
+            for row in of_reference(references, faults, faulty, good, (draw, size)):
                 yield {'sequence': sequence.name, 'split': sequence.split, 'size': size, **row}
 
 
-def bad(sequence: Sequence_, fault: Fault, random: np.random.Generator) -> Window:
+def bad(sequence: Material, fault: Fault, random: np.random.Generator) -> Window:
     """Return a window with a fault."""
     sent = sequence.sent(sequence.block(random, 1), random)
     if fault.name == 'frozen':
@@ -94,10 +94,13 @@ def of_reference(
     faults: Sequence[Fault],
     faulty: dict[str, list[Window]],
     good: Sequence[Window],
-    draw: int,
-    size: int,
+    numbers: tuple[int, int],
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row for each fault, and for the windows without one."""
+    """Yield a row for each fault, and for the windows without one.
+
+    numbers: which of the faulty windows, and how many the reference has.
+    """
+    draw, size = numbers
     for fault in faults:
         windows = faulty[fault.name]
         judge = Judge(references, CONFIG)

@@ -48,7 +48,7 @@ class Sent:
 
 
 @dataclass
-class Sequence_:
+class Material:
     """A stream's messages: the even runs of them for the reference, the odd ones to be judged."""
 
     name: str
@@ -88,7 +88,7 @@ class Sequence_:
             stamp_ns = start_ns + each.after_ns
             message = stamped(each.message, stamp_ns)
             data = memoryview(STORE.serialize_cdr(message, kind))
-            assert not stream.update(data, stamp_ns + each.latency_ns)
+            stream.update(data, stamp_ns + each.latency_ns)
         (profile,) = stream.windows.close()
         return window_of(profile)
 
@@ -170,17 +170,14 @@ def scene_messages() -> dict[str, list[Any]]:
     return found
 
 
-Build = Callable[[], list[Any]]
-
-
-def sequences() -> dict[str, Callable[[], Sequence_]]:
+def sequences() -> dict[str, Callable[[], Material]]:
     """Return what makes each sequence, by name, those of development first."""
     depth, plain = StreamConfig(kind='depth'), StreamConfig()
-    found: dict[str, Callable[[], Sequence_]] = {}
+    found: dict[str, Callable[[], Material]] = {}
 
-    def add(name: str, kind: str, split: str, per_window: int, build: Build,
-            config: StreamConfig = plain) -> None:  # fmt: skip
-        found[name] = lambda: Sequence_(name, kind, split, build(), per_window, config)
+    def add(*about: Any, config: StreamConfig = plain) -> None:
+        name, kind, split, per_window, build = about
+        found[name] = lambda: Material(name, kind, split, build(), per_window, config)
 
     kinect, jpeg = 'kinect_rgbd', '/camera/image_raw/compressed'
     add('kinect colour', 'colour', 'dev', 12, partial(read, kinect, '/camera/color/image_raw'))
@@ -190,14 +187,21 @@ def sequences() -> dict[str, Callable[[], Sequence_]]:
         split = 'dev' if index % 2 else 'held-out'
         add(f'lidar {index}', 'cloud', split, 12, partial(lidar, index))
     add('scene colour', 'colour', 'dev', 12, partial(of_scene, '/camera/image_raw'))
-    add('scene depth', 'depth', 'dev', 12, partial(of_scene, '/camera/depth/image_rect_raw'), depth)
+    add(
+        'scene depth',
+        'depth',
+        'dev',
+        12,
+        partial(of_scene, '/camera/depth/image_rect_raw'),
+        config=depth,
+    )
     add('scene boxes', 'boxes', 'dev', 30, partial(of_scene, '/detections'))
     add('scene lidar', 'cloud', 'dev', 12, partial(of_scene, '/lidar/points'))
     add('voc colour', 'colour', 'held-out', 20, partial(photographs, 'voc_detections', jpeg))
     add('voc boxes', 'boxes', 'held-out', 20, partial(read, 'voc_detections', '/detections'))
     rect, raw = '/camera/depth/image_rect', '/camera/depth/image_rect_raw'
-    add('kinect depth', 'depth', 'held-out', 12, partial(read, kinect, rect), depth)
-    add('kinect depth mm', 'depth', 'held-out', 12, partial(read, kinect, raw), depth)
+    add('kinect depth', 'depth', 'held-out', 12, partial(read, kinect, rect), config=depth)
+    add('kinect depth mm', 'depth', 'held-out', 12, partial(read, kinect, raw), config=depth)
     add('sick', 'scan', 'held-out', 20, partial(read, 'scan_sick_intel_lab', '/scan'))
     return found
 
