@@ -26,6 +26,10 @@ _MESSAGE_BYTES = 300  # that a message takes besides its content
 _log_ns = attrgetter('log_ns')
 _SAMPLES, _SAMPLE_BYTES = 64, 4096  # of a file, for its digest
 _NUMBERS = re.compile(r'(\d+)')
+_NO_METADATA = (
+    *(OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError),
+    yaml.YAMLError,
+)
 _Loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 
 File = mcap.McapFile | sqlite.SqliteFile | rosbag1.Rosbag1File
@@ -47,6 +51,7 @@ class Recording:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._missing: list[str] = []
+        self._listed_topics: set[tuple[str, str]] = set()  # by name and type
         self._files = self._find()
         self.problems = list(self._missing)
         self.size_bytes = sum(file.stat().st_size for file in self._files)
@@ -75,6 +80,7 @@ class Recording:
         except OSError as error:
             raise RecordingError(f'{self.path}: {error.strerror}') from error
         names = self._listed()
+        found = self._chosen(found, names)
         files = [p for p in found if not p.name.endswith('.zstd') or p.with_suffix('') not in found]
         if not files:
             raise RecordingError(f'{self.path} has no file of a recording')
@@ -85,6 +91,14 @@ class Recording:
             self._missing.append(f'{", ".join(gone)} is missing')
         return files
 
+    def _chosen(self, found: list[Path], names: list[str] | None) -> list[Path]:
+        """Return those of the files found that are listed, or all where none is: renamed ones."""
+        listed = {name.removesuffix('.zstd') for name in names or ()}
+        chosen = [path for path in found if path.name.removesuffix('.zstd') in listed]
+        if chosen and (others := [path.name for path in found if path not in chosen]):
+            self._missing.append(f'{", ".join(others)} is not in {_METADATA}, and is not read')
+        return chosen or found
+
     def _has(self, name: str) -> bool:
         return any((self.path / each).exists() for each in (name, name.removesuffix('.zstd')))
 
@@ -93,13 +107,16 @@ class Recording:
         path = self.path / _METADATA
         try:
             content = yaml.load(path.read_text(encoding='utf-8'), _Loader)  # noqa: S506 (a safe one)
-            listed = content['rosbag2_bagfile_information']['relative_file_paths']
-            return [PurePath(name).name for name in listed]
+            about = content['rosbag2_bagfile_information']
+            for each in about.get('topics_with_message_count', ()):
+                topic = each['topic_metadata']
+                self._listed_topics.add((str(topic['name']), str(topic['type'])))
+            return [PurePath(name).name for name in about['relative_file_paths']]
         except FileNotFoundError:
             if any(self.path.glob('*.bag*')):
                 return None  # ROS 1 has none
             self._missing.append(f'{_METADATA} is missing')
-        except (OSError, ValueError, TypeError, LookupError, yaml.YAMLError) as error:
+        except _NO_METADATA as error:
             self._missing.append(f'{_METADATA} is damaged ({type(error).__name__})')
         return None
 
@@ -127,6 +144,9 @@ class Recording:
         found: dict[Topic, None] = {}
         for file in self._readers():
             found |= dict.fromkeys(file.topics())
+            known = {(topic.name, topic.message_type) for topic in found}
+            if self._unpacked and self._listed_topics and self._listed_topics <= known:
+                break  # or all files are unpacked, to find nothing more
         return list(found)
 
     def messages(self, wanted: Collection[str] | None = None, span: Span | None = None) -> Messages:
@@ -188,6 +208,7 @@ class Recording:
         if self._unpacked is None or self._unpacked[0] != path:
             if self._unpacked:
                 self._unpacked[1].unlink()
+                self._unpacked = None
             target = Path(self._scratch.name, path.stem)
             self._unpacked = path, target, decompress_file(path, target)
         if self._unpacked[2]:

@@ -1,8 +1,13 @@
 """Whatever is in a file, its other messages are read, and what is lost is said."""
 
+import bz2
 import struct
+import tracemalloc
 
+import lz4.frame
 import pytest
+import yaml
+import zstandard
 from crafted import (
     BOOL,
     BOOLS1,
@@ -11,16 +16,21 @@ from crafted import (
     HEAD1,
     SECOND,
     bools,
+    channel,
     chunk,
     chunk1,
     connection1,
     database,
+    message,
     message1,
     record1,
+    schema,
 )
 from recorded import any_bag, messages
 
 from profiler_node.bags import profile_bag
+from profiler_node.recordings import compression
+from profiler_node.recordings import recording as recording_module
 from profiler_node.recordings.message import Message, Topic
 from profiler_node.recordings.recording import Recording, _in_order
 
@@ -124,3 +134,128 @@ def test_times_before_1970_are_read(tmp_path):
     items, problems = read(database(tmp_path / 'a.db3', rows))
     assert [item[1] for item in items] == [row[1] for row in rows]
     assert problems == []
+
+
+def peak_bytes(read):
+    """How much memory Python took for read at once."""
+    tracemalloc.start()
+    read()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
+
+
+ZEROS = bytes(2**27)
+
+
+@pytest.mark.parametrize(
+    ('name', 'pack'),
+    [
+        ('bz2', bz2.compress),
+        ('lz4', lz4.frame.compress),
+        ('zstd', zstandard.ZstdCompressor().compress),
+    ],
+)
+def test_a_chunk_that_is_larger_than_it_says_is_left_out(tmp_path, name, pack):
+    path = tmp_path / 'a'
+    if name == 'bz2':
+        path.write_bytes(HEAD1 + chunk1(BOOLS1) + chunk1(bytes(100), pack(ZEROS), b'bz2'))
+    else:
+        path.write_bytes(HEAD + chunk(bools()) + chunk(bytes(100), pack(ZEROS), name) + END)
+    found = []
+    assert peak_bytes(lambda: found.append(read(path))) < 2**25
+    ((items, problems),) = found
+    assert len(items) in {1, 10}
+    assert 'is damaged' in problems[0]
+
+
+def test_a_chunk_may_not_claim_any_size(tmp_path):
+    packer = zstandard.ZstdCompressor(write_content_size=False)
+    bad = chunk(b'', packer.compress(bools()), 'zstd', 2**50)
+    path = tmp_path / 'a.mcap'
+    path.write_bytes(HEAD + chunk(bools()) + bad + END)
+    items, problems = read(path)
+    assert len(items) == 10
+    assert 'is too large' in problems[0]
+
+
+def test_a_packed_message_is_unpacked_within_bounds(tmp_path, monkeypatch):
+    monkeypatch.setattr(compression, '_MOST_MESSAGE_BYTES', 1000)
+    plain, without_size = (zstandard.ZstdCompressor(write_content_size=w) for w in (True, False))
+    packed = [plain.compress(BOOL), without_size.compress(BOOL), plain.compress(bytes(2000))]
+    body = schema(1) + channel(1, '/b') + b''.join(message(1, n, d) for n, d in enumerate(packed))
+    path = tmp_path / 'a.mcap'
+    path.write_bytes(HEAD + chunk(body) + END)
+    items, _ = read(path)
+    assert [data for _, _, data in items] == [BOOL, BOOL, packed[2]]
+
+
+def listed(folder, names, *topics):
+    """Write the metadata of a bag."""
+    about = [{'topic_metadata': {'name': name, 'type': kind}} for name, kind in topics]
+    files = [str(name) for name in names]
+    content = {'relative_file_paths': files, 'topics_with_message_count': about}
+    text = yaml.safe_dump({'rosbag2_bagfile_information': content})
+    (folder / 'metadata.yaml').write_text(text, encoding='utf-8')
+
+
+def test_files_that_the_metadata_does_not_name_are_not_read(tmp_path):
+    for name in ('run_0.mcap', 'run_0_fixed.mcap', 'run_1.mcap'):
+        (tmp_path / name).write_bytes(HEAD + chunk(bools()) + END)
+    listed(tmp_path, ['run_0.mcap', 'run_1.mcap'])
+    items, problems = read(tmp_path)
+    assert len(items) == 20
+    assert problems == ['run_0_fixed.mcap is not in metadata.yaml, and is not read']
+    listed(tmp_path, ['before_it_was_renamed.mcap'])
+    items, problems = read(tmp_path)
+    assert len(items) == 30
+    assert problems == ['before_it_was_renamed.mcap is missing']
+    (tmp_path / 'metadata.yaml').write_text('[' * 200_000, encoding='utf-8')
+    (tmp_path / 'run_0_fixed.mcap').unlink()
+    assert read(tmp_path)[1][0].startswith('metadata.yaml is damaged')
+
+
+BOOL_TOPIC = ('/b', 'std_msgs/msg/Bool')
+
+
+@pytest.mark.parametrize(
+    ('topics', 'unpacked'),
+    [([BOOL_TOPIC], 3), ([BOOL_TOPIC, ('/x', 'std_msgs/msg/Bool')], 6), ([], 6)],
+)
+def test_packed_files_are_unpacked_once_where_the_topics_are_listed(
+    tmp_path, monkeypatch, topics, unpacked
+):
+    names = [f'run_{n}.mcap.zstd' for n in range(3)]
+    for name in names:
+        packed = zstandard.ZstdCompressor().compress(HEAD + chunk(bools()) + END)
+        (tmp_path / name).write_bytes(packed)
+    listed(tmp_path, names, *topics)
+    done = []
+    unpack = recording_module.decompress_file
+    monkeypatch.setattr(
+        recording_module, 'decompress_file', lambda *paths: done.append(paths) or unpack(*paths)
+    )
+    items, problems = read(tmp_path)
+    assert (len(items), problems) == (30, [])
+    assert len(done) == unpacked
+
+
+def test_after_a_file_could_not_be_unpacked_it_is_unpacked_anew(tmp_path, monkeypatch):
+    for n in range(2):
+        packed = zstandard.ZstdCompressor().compress(HEAD + chunk(bools()) + END)
+        (tmp_path / f'run_{n}.mcap.zstd').write_bytes(packed)
+    listed(tmp_path, [f'run_{n}.mcap.zstd' for n in range(2)])
+    unpack = recording_module.decompress_file
+    fails = iter([False, True])
+
+    def sometimes(source, target):
+        if next(fails, False):
+            raise OSError('no space left')
+        return unpack(source, target)
+
+    monkeypatch.setattr(recording_module, 'decompress_file', sometimes)
+    with Recording(tmp_path) as recording:
+        assert len(recording.topics()) == 1
+        assert recording.problems == ['no space left']
+        assert sum(1 for _ in recording.messages()) == 20
+        assert recording.problems == []
