@@ -5,8 +5,8 @@ import multiprocessing
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -138,25 +138,49 @@ def _profile(
 def profile_all(
     paths: Sequence[Path], plan: Plan, store: str, jobs: int, report: Report
 ) -> list[Outcome]:
-    """Profile recordings, up to jobs at a time, and return what became of each."""
+    """Profile recordings, up to jobs at a time, and return what became of each.
+
+    Those that were not done when a process was ended from outside are profiled once more, one at a
+    time and each in a process of its own: that one of them needs more memory than there is does not
+    end the others.
+    """
     if min(jobs, len(paths)) == 1:
         _make_ready()
         return [profile_one(n, path, plan, store, report) for n, path in enumerate(paths)]
+    outcomes = _profile_at_once(dict(enumerate(paths)), plan, store, jobs, report)
+    for number, path in enumerate(paths):
+        if number not in outcomes:
+            outcomes |= _profile_at_once({number: path}, plan, store, 1, report)
+    ended = 'a process was ended from outside: short of memory?'
+    return [outcomes.get(n) or Outcome(path, error=ended) for n, path in enumerate(paths)]
+
+
+def _profile_at_once(
+    paths: Mapping[int, Path], plan: Plan, store: str, jobs: int, report: Report
+) -> dict[int, Outcome]:
+    """Return what became of each recording whose process was not ended from outside."""
     context = multiprocessing.get_context('spawn')
     reports = context.Queue()
     pool = ProcessPoolExecutor(min(jobs, len(paths)), context, _begin, (reports,))
+    outcomes = {}
     try:
-        futures = [pool.submit(_profile_here, n, path, plan, store) for n, path in enumerate(paths)]
-        while wait(futures, timeout=0).not_done:
+        futures = {}
+        with suppress(BrokenProcessPool):
+            for number, path in paths.items():
+                futures[number] = pool.submit(_profile_here, number, path, plan, store)
+        while wait(futures.values(), timeout=0).not_done:
             with suppress(Empty):
                 report(*reports.get(timeout=_REPORT_S))
-        return [_outcome(path, future) for path, future in zip(paths, futures, strict=True)]
+        for number, future in futures.items():
+            with suppress(BrokenProcessPool):
+                outcomes[number] = future.result()
     except BaseException:
         for child in multiprocessing.active_children():
             child.terminate()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+    return outcomes
 
 
 def _make_ready() -> None:
@@ -174,10 +198,3 @@ def _begin(reports: Any) -> None:
 
 def _profile_here(number: int, path: Path, plan: Plan, store: str) -> Outcome:
     return profile_one(number, path, plan, store, lambda *report: _reports.put(report))
-
-
-def _outcome(path: Path, future: 'Future[Outcome]') -> Outcome:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        return Outcome(path, error='a process was ended from outside: short of memory?')

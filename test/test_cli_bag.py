@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from crafted import END, HEAD, bools, channel, chunk, message, schema
+from crafted import END, HEAD, bools, channel, chunk, ends_or_profiles, message, schema
 from recorded import (
     FORMATS,
     FORMATS1,
@@ -381,3 +381,15 @@ def write_as(folder, topic):
             if name == '/camera':
                 writer.write(connection, log_ns, data)
     return folder
+
+
+def test_a_process_that_is_ended_costs_its_own_recording_alone(tmp_path, monkeypatch):
+    """A file that ends whatever process opens it: the others are read again without it."""
+    monkeypatch.setattr(offline, '_profile_here', ends_or_profiles)
+    paths = [write(tmp_path / f'good{n}', ITEMS[: 20 * (n + 1)]) for n in range(3)]
+    paths.insert(1, tmp_path / 'deadly')
+    outcomes = offline.profile_all(paths, Plan(), '', 2, lambda *_: None)
+    assert [outcome.path for outcome in outcomes] == paths
+    assert [outcome.messages for outcome in outcomes] == [20, 0, 40, 60]
+    errors = [outcome.error for outcome in outcomes]
+    assert errors == ['', 'a process was ended from outside: short of memory?', '', '']

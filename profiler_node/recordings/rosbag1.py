@@ -29,7 +29,11 @@ _OPCODES = range(2, 8)
 _LENGTH, _TIME, _PLACE = struct.Struct('<I'), struct.Struct('<II'), struct.Struct('<Q')
 _BUFFER_BYTES = 2**16
 _LONGEST_HEAD = 2**20
-_CHUNK_OPCODE = re.compile(rb'\x04\0\0\0op=\x05')
+_CHUNK_START = re.compile(  # its fields are in any order
+    rb'[\x28\x29]\0{3}(?:\x04\0{3}op=\x05|[\x0f\x10]\0{3}compression=(?:none|bz2|lz4)|'
+    rb'\x09\0{3}size=.{4}){3}',
+    re.DOTALL,
+)
 _SEARCH_BYTES, _OVERLAP_BYTES = 2**20, 128
 _NS_PER_S = 1_000_000_000
 
@@ -152,18 +156,12 @@ class Rosbag1File:
 
     def _next_chunk(self, position: int) -> int:
         """Return where the next chunk from position on begins, 0 if there is none."""
-        first = position
         while position < self._size:
             self._file.seek(position)
             block = self._file.read(_SEARCH_BYTES + _OVERLAP_BYTES)
-            for found in _CHUNK_OPCODE.finditer(block):
-                for start in range(found.start() - _LENGTH.size, found.start() - 96, -1):
-                    if (
-                        start >= 0
-                        and position + start >= first
-                        and _is_chunk(block[start : start + _OVERLAP_BYTES])
-                    ):
-                        return position + start
+            for found in _CHUNK_START.finditer(block):
+                if _is_chunk(block[found.start() : found.start() + _OVERLAP_BYTES]):
+                    return position + found.start()
             position += _SEARCH_BYTES
         return 0
 

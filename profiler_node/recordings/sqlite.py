@@ -32,7 +32,7 @@ class SqliteFile:
         self._note = note
         self._row, self._rows = 0, 1
         try:
-            self._database = _opened(path)
+            self._database = self._opened()
             self._topics = self._read_topics()
         except (sqlite3.Error, OSError) as error:
             raise RecordingError(f'{path}: no topics can be read: {error}') from error
@@ -140,23 +140,29 @@ class SqliteFile:
             return 0
         return int(found[0]) if found[0] >= row else None
 
-
-def _opened(path: Path) -> sqlite3.Connection:
-    """Return the database, open to be read, also where it is cut off. Raises sqlite3.Error."""
-    log = path.with_name(f'{path.name}-wal')
-    modes = ['immutable=1']
-    if log.exists() and log.stat().st_size:  # holds what a recorder has not yet moved into the file
-        modes.insert(0, 'mode=ro')
-    problem: sqlite3.Error | None = None
-    for mode in modes:
-        database = sqlite3.connect(f'{path.absolute().as_uri()}?{mode}', uri=True)
-        try:
-            # Or a file that is shorter than its head says is refused.
-            database.execute('PRAGMA writable_schema=ON')
-            database.execute(_TOPICS).fetchone()
-        except sqlite3.Error as error:
-            database.close()
-            problem = error
-        else:
-            return database
-    raise problem or sqlite3.OperationalError(f'{path} cannot be opened')
+    def _opened(self) -> sqlite3.Connection:
+        """Return the database, open to be read, also where it is cut off. Raises sqlite3.Error."""
+        path = self._path
+        log = path.with_name(f'{path.name}-wal')
+        index = path.with_name(f'{path.name}-shm')
+        left = '' if index.exists() else f', for which {index.name} was made'
+        modes = ['immutable=1']
+        if log.exists() and log.stat().st_size:  # what a recorder has not yet moved into the file
+            modes.insert(0, 'mode=ro')
+        problem: sqlite3.Error | None = None
+        for mode in modes:
+            database = sqlite3.connect(f'{path.absolute().as_uri()}?{mode}', uri=True)
+            try:
+                # Or a file that is shorter than its head says is refused.
+                database.execute('PRAGMA writable_schema=ON')
+                database.execute(_TOPICS).fetchone()
+            except sqlite3.Error as error:
+                database.close()
+                problem = error
+            else:
+                if mode == 'mode=ro':
+                    self._note(f'it was not closed; {log.name} is read with it{left}')
+                if problem:
+                    self._note(f'{log.name} cannot be read ({problem}): what is in it is missing')
+                return database
+        raise problem or sqlite3.OperationalError(f'{path} cannot be opened')

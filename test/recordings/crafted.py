@@ -1,11 +1,16 @@
 """Recordings put together byte by byte, so that anything may be wrong in them."""
 
+import os
+import signal
 import sqlite3
 import struct
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from profiler_node import offline
+
+PROFILE_HERE = offline._profile_here
 BOOL = b'\0\1\0\0\1'  # a std_msgs/msg/Bool
 SECOND = 10**9
 MAGIC = b'\x89MCAP0\r\n'
@@ -102,3 +107,10 @@ def database(
         made.executemany('INSERT INTO topics VALUES(?, ?, ?, ?)', topics)
         made.executemany('INSERT INTO messages(topic_id, timestamp, data) VALUES(?, ?, ?)', rows)
     return path
+
+
+def ends_or_profiles(number: int, path: Path, *rest: object) -> offline.Outcome:
+    """Profile a recording as a process for it does, or end the process as if by the system."""
+    if path.name == 'deadly':
+        os.kill(os.getpid(), signal.SIGKILL)
+    return PROFILE_HERE(number, path, *rest)

@@ -135,7 +135,28 @@ def test_a_recorder_that_still_writes_does_not_hide_what_it_has_committed(tmp_pa
         )
         recorder.commit()
         path = only_file_of_wal(bag)
-        assert read(path) == (ITEMS, [])
+        assert read(path) == (ITEMS, [f'it was not closed; {path.name}-wal is read with it'])
+
+
+def test_a_log_beside_a_database_is_read_or_said_to_be_missing(tmp_path):
+    whole = only_file(write(tmp_path / 'whole', ITEMS[:50], 'sqlite'))
+    path = tmp_path / whole.name
+    with closing(sqlite3.connect(whole)) as recorder:  # killed, and copied
+        recorder.execute('PRAGMA journal_mode=WAL')
+        recorder.execute('DELETE FROM messages WHERE id > 40')
+        recorder.commit()
+        for each in (whole, whole.with_name(f'{whole.name}-wal')):
+            shutil.copy(each, tmp_path)
+    items, problems = read(path)
+    assert items == ITEMS[:40]
+    text = f'it was not closed; {path.name}-wal is read with it, for which {path.name}-shm was made'
+    assert problems == [text]
+    index = tmp_path / f'{path.name}-shm'
+    index.unlink()
+    index.symlink_to(tmp_path / 'none' / 'none')  # as where nothing can be written
+    items, (problem,) = read(path)
+    assert items == ITEMS[:50]
+    assert f'{path.name}-wal cannot be read' in problem
 
 
 def only_file_of_wal(bag):

@@ -1,6 +1,7 @@
 """Whatever is in a file, its other messages are read, and what is lost is said."""
 
 import bz2
+import itertools
 import struct
 import tracemalloc
 
@@ -29,7 +30,7 @@ from crafted import (
 from recorded import any_bag, messages
 
 from profiler_node.bags import profile_bag
-from profiler_node.recordings import compression
+from profiler_node.recordings import compression, rosbag1
 from profiler_node.recordings import recording as recording_module
 from profiler_node.recordings.message import Message, Topic
 from profiler_node.recordings.recording import Recording, _in_order
@@ -259,3 +260,29 @@ def test_after_a_file_could_not_be_unpacked_it_is_unpacked_anew(tmp_path, monkey
         assert recording.problems == ['no space left']
         assert sum(1 for _ in recording.messages()) == 20
         assert recording.problems == []
+
+
+def test_the_next_chunk_of_ros1_is_found_without_trying_each_place(tmp_path, monkeypatch):
+    tried = []
+    is_chunk = rosbag1._is_chunk
+    monkeypatch.setattr(rosbag1, '_is_chunk', lambda data: tried.append(1) or is_chunk(data))
+    lost = b'\xff' * 8 + b'\4\0\0\0op=\5' * 10_000
+    path = tmp_path / 'a.bag'
+    path.write_bytes(HEAD1 + chunk1(BOOLS1) + lost + chunk1(message1(0, 1001)))
+    items, problems = read(path)
+    assert [log_ns for _, log_ns, _ in items] == [1000 * SECOND, 1001 * SECOND]
+    assert 'goes on at byte' in problems[0]
+    assert len(tried) < 20
+
+
+@pytest.mark.parametrize('kind', ['none', 'bz2', 'lz4'])
+@pytest.mark.parametrize('order', list(itertools.permutations(('op', 'compression', 'size'))))
+def test_the_head_of_a_chunk_of_ros1_is_known_in_any_order(tmp_path, order, kind):
+    pack = {'none': bytes, 'bz2': bz2.compress, 'lz4': lz4.frame.compress}[kind]
+    body = message1(0, 1001)
+    head = {'op': b'\5', 'compression': kind.encode(), 'size': struct.pack('<I', len(body))}
+    path = tmp_path / 'a.bag'
+    last = record1(pack(body), **{name: head[name] for name in order})
+    path.write_bytes(HEAD1 + chunk1(BOOLS1) + b'\xff' * 800 + last)
+    items, _ = read(path)
+    assert [log_ns for _, log_ns, _ in items] == [1000 * SECOND, 1001 * SECOND]
