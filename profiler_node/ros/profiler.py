@@ -216,8 +216,9 @@ class Profiler(ProcessNode):
                 self._publish(channel.stream.windows.close())
         self._publish(self._checkpoints.left_over())
         self._checkpoints.finish()
+        heard = self._publisher.get_subscription_count() > 0  # without any, all have acknowledged
         arrived = self._publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_S))
-        self._checkpoints.close(arrived=arrived)
+        self._checkpoints.close(arrived=heard and arrived)
         if not arrived:
             self.get_logger().error('the last profiles were not acknowledged by all subscribers')
 

@@ -43,10 +43,12 @@ class Run:
             ProfileMessage, '/profiles', self.received.append, PROFILES_QOS
         )
 
-    def start(self, *settings):
+    def start(self, *settings, topic='profiles'):
         settings = ['robot_id:=robot', 'streams:=[number]', f'state_dir:={self._folder}', *settings]
         settings += ['checkpoint_interval_s:=1.0']
-        return self._start('profiler', '--ros-args', *(a for s in settings for a in ('-p', s)))
+        parameters = [a for s in settings for a in ('-p', s)]
+        remapping = '-r', f'profiles:={topic}'
+        return self._start('profiler', '--ros-args', *parameters, *remapping)
 
     def subscriptions(self, publisher):
         """Identifiers of those that publisher may know of, dead ones for a while too."""
@@ -139,6 +141,19 @@ def test_a_clean_end_leaves_nothing_to_go_on_with(profiling, observer, publisher
     assert observer.until(profiling.in_checkpoint)
     assert profiler.end(signal.SIGTERM) == 0, profiler.output
     assert [path.name for path in profiling.path.parent.iterdir()] == ['checkpoint.lock']
+
+
+def test_what_nobody_has_heard_at_the_end_is_published_at_the_next_start(
+    profiling, observer, publisher
+):
+    profiler = profiling.start(LONG, topic='unheard')
+    profiling.publish(publisher, 1.0)
+    assert observer.until(profiling.in_checkpoint)
+    assert profiler.end(signal.SIGTERM) == 0, profiler.output
+    assert not profiling.received
+    profiling.start(LONG)
+    assert observer.until(lambda: profiling.received)
+    assert [profile.counters.seen for profile in profiling.profiles()] == [1]
 
 
 @pytest.mark.parametrize('change', ['tags', 'type', 'length'])
