@@ -11,7 +11,7 @@ KILLS ?= 1000
 PEER := build/bench/whylogs
 IN_ENV := . tools/env.bash &&
 
-.PHONY: help setup demo test fuzz lint format bench bench-bags bench-memory bench-accuracy bench-detection bench-live soak clean
+.PHONY: help setup demo test test-long fuzz lint format bench bench-bags bench-memory bench-accuracy bench-detection bench-live soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -24,6 +24,9 @@ demo: setup ## play a recording (BAG=path, default: a generated scene) into the 
 
 test: setup ## run the tests
 	@$(IN_ENV) pytest
+
+test-long: setup ## run the tests with more cases: recordings in real time, more rates and clocks
+	@$(IN_ENV) pytest -m 'long or not long'
 
 fuzz: setup ## feed damaged messages to all decoders (N=how many, SEED=which)
 	@$(IN_ENV) FUZZ_MESSAGES="$(N)" FUZZ_SEED="$(SEED)" pytest test/test_fuzz.py

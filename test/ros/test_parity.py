@@ -38,7 +38,12 @@ PLAYED = {
     'voc_detections': [(1.0, 3.0), (5.0, None)],
     'scene': [(1.0, 3.0), (4.0, None)],
 }
-CASES = [(name, *each) for name, every in PLAYED.items() for each in every]
+# One a recording; the others, in real time among them, are many.
+CASES = [
+    pytest.param(name, *each, marks=[pytest.mark.long] if each != every[-1] else [])
+    for name, every in PLAYED.items()
+    for each in every
+]
 WINDOW_S = {'scan_sick_intel_lab': 60.0}  # which is long; 2 s of the others
 COUNTERS = 'seen', 'decoded', 'decode_errors', 'shed', 'zero_stamps'
 COUNTERS_OF_STAMPS = (

@@ -145,7 +145,17 @@ def test_a_pause_of_the_simulation_closes_no_window(run, observer, profiles, pro
     assert live == found(profile_bag(path, window=WINDOW))
 
 
-@pytest.mark.parametrize(('rate', 'length_s'), [(0.1, 0.8), (4.0, 8.0), (10.0, 12.0)])
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize(
+    ('rate', 'length_s'),
+    [
+        (0.1, 0.8),
+        pytest.param(4.0, 8.0, marks=LONG),
+        pytest.param(10.0, 12.0, marks=LONG),
+    ],
+)
 def test_the_rate_of_the_simulation_changes_nothing(
     run, observer, profiles, profiler, bag, rate, length_s
 ):
@@ -168,7 +178,7 @@ def test_a_stream_that_ends_is_closed_while_the_simulation_goes_on(
     assert sum(p.counters.seen for p in profiles if p.source.stream == 'long') < 60
 
 
-@pytest.mark.parametrize('rate', [2.0, 10.0])
+@pytest.mark.parametrize('rate', [pytest.param(2.0, marks=LONG), 10.0])
 def test_each_loop_is_an_epoch_with_the_numbers_of_the_recording(
     run, observer, profiles, profiler, bag, rate
 ):
@@ -232,7 +242,9 @@ def publish(observer, topic, stamps_ns):
     return publisher
 
 
-@pytest.mark.parametrize('step_s', [3600, -3600, 40 * 86_400, -3])
+@pytest.mark.parametrize(
+    'step_s', [3600, -3600, *(pytest.param(s, marks=LONG) for s in (40 * 86_400, -3))]
+)
 def test_a_wall_clock_that_is_set_loses_nothing(observer, profiles, profiler, step_s):
     """The stamps of a driver jump there and, when the clock is put right, back."""
     node = profiler('motor', sim=False)
@@ -253,7 +265,7 @@ def test_a_wall_clock_that_is_set_loses_nothing(observer, profiles, profiler, st
     assert epoch == int(step_s < 0)
 
 
-@pytest.mark.parametrize('days', [-400, 3])
+@pytest.mark.parametrize('days', [-400, pytest.param(3, marks=LONG)])
 def test_log_times_and_stamps_may_be_days_apart(run, observer, profiles, profiler, bag, days):
     stamps = [(s, BEGIN + days * DAY + round(s * SECOND)) for s in every(0.1, 4.0)]
     path = bag(motor=stamps)
