@@ -188,7 +188,8 @@ def _near(comparison: Comparison, group: str) -> tuple[list[int], str] | None:
     if seen.sum() < SECTORS // 4:
         return None
     spread, least = logs.std(axis=0), logs.min(axis=0)
-    near = seen & (spread < _NEAR_SPREAD) & (now < least + math.log(_NEAR))
+    nearest = min(float(usual[seen].min()), float(np.median(least[seen])))
+    near = seen & (spread < _NEAR_SPREAD) & (now < least) & (now < nearest + math.log(_NEAR))
     run = _longest_run(near)
     rest = seen & ~near
     if len(run) < 2 or len(run) > SECTORS // 3 or not rest.any():
@@ -199,7 +200,7 @@ def _near(comparison: Comparison, group: str) -> tuple[list[int], str] | None:
         return None
     text = (
         f'have returns at {number(math.exp(float(now[run].mean())))} m, '
-        f'{number(math.exp(float(usual[run].mean())))} m in the reference; the rest is unmoved'
+        f'{number(math.exp(float(usual[run].mean())))} m in the reference, and the rest is unmoved'
     )
     return run, text
 
