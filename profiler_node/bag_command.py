@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 
 from rich.console import Console
@@ -17,10 +16,12 @@ from rich.table import Table
 
 from profiler_node.bags import Channel, Moment, Plan, StreamCount
 from profiler_node.core.config import NS_PER_S, StreamConfig
+from profiler_node.fleet.select import time_of
 from profiler_node.fleet.show import printable, utc
 from profiler_node.mappings import MappingError, all_mappings
 from profiler_node.offline import Outcome, Report, profile_all
 from profiler_node.profiler_config import STREAM_DEFAULTS, ProfilerConfig
+from profiler_node.recordings.recording import looks_like_recording
 from profiler_node.settings_file import SettingsError, plan_of, resolved
 from profiler_node.stores import StoreUrlError, open_store
 
@@ -42,7 +43,7 @@ sketch, segment and stream: a repeated run adds objects to a store, but nothing 
 it, --topic, --tag and another name of the file change nothing; a part, other settings, or a
 recording that was repaired, compressed or has grown are counted beside what is there.
 Exit status: 0, 1: an error, or nothing could be read of a recording, 2: wrong arguments,
-3: a recording is damaged, and was read as far as possible.
+3: a recording is damaged, and was read as far as possible, or a file beside recordings is none.
 """
 
 
@@ -86,14 +87,9 @@ def _moment(text: str) -> Moment:
     try:
         if text.startswith('+'):
             return Moment(round(float(text) * NS_PER_S), relative=True)
-        zulu = f'{text[:-1]}+00:00' if text.endswith('Z') else text
-        time_at = datetime.fromisoformat(zulu)
+        return Moment(time_of(text))
     except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(f'{text!r} is neither +S nor an ISO time') from error
-    if time_at.tzinfo is None:
-        time_at = time_at.replace(tzinfo=timezone.utc)
-    since = time_at - datetime.fromtimestamp(0, timezone.utc)
-    return Moment((since.days * 86_400 + since.seconds) * NS_PER_S + since.microseconds * 1000)
 
 
 def _epoch(text: str) -> int:
@@ -125,9 +121,15 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     for outcome in outcomes:
         _print_outcome(outcome, console)
     _print_total(outcomes, seconds, arguments.out, console)
-    if any(outcome.error for outcome in outcomes):
+    failed = [outcome for outcome in outcomes if outcome.error]
+    if len(failed) == len(outcomes) or not all(map(_is_no_recording, failed)):
         return FAILED
-    return DAMAGED if any(outcome.problems for outcome in outcomes) else 0
+    return DAMAGED if failed or any(outcome.problems for outcome in outcomes) else 0
+
+
+def _is_no_recording(outcome: Outcome) -> bool:
+    """Whether it is another file, as of all in a folder: by its name and what is in it."""
+    return outcome.path.is_file() and not looks_like_recording(outcome.path)
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:

@@ -393,3 +393,15 @@ def test_a_process_that_is_ended_costs_its_own_recording_alone(tmp_path, monkeyp
     assert [outcome.messages for outcome in outcomes] == [20, 0, 40, 60]
     errors = [outcome.error for outcome in outcomes]
     assert errors == ['', 'a process was ended from outside: short of memory?', '', '']
+
+
+def test_a_file_beside_recordings_is_named_and_skipped(tmp_path, bag, run):
+    other = tmp_path / 'README.md'
+    other.write_text('About the recordings', encoding='utf-8')
+    status, out, err = run(bag, other)
+    assert status == 3
+    assert f'{bag}: 240 messages' in out
+    assert 'README.md is neither' in err
+    assert run(other)[0] == 1
+    cut(only_file(bag), 8)  # a recording of which nothing is left is an error beside others too
+    assert run(bag, write(tmp_path / 'good', ITEMS[:5]))[0] == 1

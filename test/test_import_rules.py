@@ -28,7 +28,7 @@ LAYERS = {
     'offline': {'wire', 'bridge', 'bags', 'recordings', 'objects', 'memory'},
     'bag_command': {
         *('stores', 'core', 'fleet', 'mappings', 'profiler_config'),
-        *('bags', 'offline', 'settings_file'),
+        *('bags', 'offline', 'recordings', 'settings_file'),
     },
     'frames': set(),
     'collector': {'core', 'frames'},
