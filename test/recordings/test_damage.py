@@ -234,9 +234,14 @@ def test_anything_may_be_wrong_anywhere(tmp_path, kind):
     written = [item[1:] for item in read(path)[0]]
     data = path.read_bytes()
     counts = Counter()
-    for number, place in enumerate(range(0, len(data) - 8, max(1, len(data) // 60))):
-        wrong = WRONG[number % len(WRONG)](data[place : place + 8])
-        path.write_bytes(data[:place] + wrong + data[place + 8 :])
+    evenly = range(0, len(data) - 8, max(1, len(data) // 50))
+    cases = [(place, WRONG[n % len(WRONG)]) for n, place in enumerate(evenly)]
+    lengths = [found.start() + 1 for found in MCAP_CHUNK.finditer(data)][-1:]
+    lengths += [len(data) - 28, len(data) - 20]  # of the index of MCAP
+    lengths += [found.end() for found in ROS1_CHUNK.finditer(data)][-1:]
+    cases += [(place, wrong) for place in lengths for wrong in WRONG]
+    for place, wrong in cases:
+        path.write_bytes(data[:place] + wrong(data[place : place + 8]) + data[place + 8 :])
         try:
             with Recording(path) as recording:
                 recording.topics()
