@@ -108,14 +108,25 @@ def test_a_stream_that_nearly_stops_is_a_rate_after_two_windows(camera, window_a
     assert verdicts[1].causes[0].id == 'rate_changed'
 
 
-def test_only_good_windows_grow_a_reference_and_only_where_asked_to(camera):
-    swapped = shifted(camera[35], 70, 'image/brightness', 3.0)
-    for grow, expected in ((False, 20), (True, 30)):
+def test_only_good_windows_grow_a_reference_and_only_where_asked_to(camera, window_at):
+    black = window_at('camera', 30, lambda image, _: image // 100)
+    for grow, expected in ((False, 20), (True, 35)):
         references = references_of(camera[:20])
         judge = Judge(references, JudgeConfig(features=200, grow=grow))
-        statuses = [judge.judge(window).status for window in (*camera[20:30], swapped)]
-        assert statuses.count('ok') >= 10
+        windows = [*camera[20:30], black, *camera[31:36]]
+        statuses = [judge.judge(window).status for window in windows]
+        assert statuses == ['ok'] * 10 + ['alert'] + ['ok'] * 5
         assert len(references[camera[0].kind]) == expected
+
+
+def test_what_no_second_window_confirms_is_learnt(camera):
+    references = references_of(camera[:20])
+    judge = Judge(references, JudgeConfig(features=200, grow=True))
+    odd = shifted(camera[30], 1, 'image/entropy_bits', 4.0)
+    judge.judge(odd)
+    assert len(references[camera[0].kind]) == 20
+    judge.judge(shifted(camera[31], 2, 'x', 0.0))
+    assert len(references[camera[0].kind]) == 22
 
 
 def test_a_reference_forgets_the_oldest_window(boxes):
