@@ -116,7 +116,7 @@ def show_tables(profiles: Sequence[Profile], feature: str, console: Console) -> 
     for profile in profiles:
         streams[profile.identity[:3]].append(profile)
     for _, unsorted in sorted(streams.items()):
-        windows = sorted(unsorted, key=lambda p: (p.epoch, p.window_start_ns))
+        windows = sorted(unsorted, key=lambda p: (p.window_start_ns, p.epoch))
         whole = windows[0].merged(*windows[1:])
         console.print(_title(whole))
         rows: list[tuple[str, Feature]]
