@@ -24,6 +24,7 @@ Send = Callable[[str, bytes], None]
 """Write bytes under a key and return when the store has confirmed it. Raises TransportError."""
 
 _MOST_PATIENCE = 32
+_CONNECTING = 0.8  # of the time for an object, so that it is known that nothing was sent
 _NOTHING = -1
 _NOT_TO_BE_READ = {401, 403, 405, 501}  # by us, who need no more than the right to write
 
@@ -36,7 +37,8 @@ def sender(url: str, timeout_s: float) -> Send:
     slow gets it through in the end, and one that is dead is noticed soon.
     """
     longest_s = timeout_s * _MOST_PATIENCE
-    store = open_store(url, longest_s, connect_timeout_s=timeout_s, create=True)
+    connect_s = _CONNECTING * timeout_s
+    store = open_store(url, longest_s, connect_timeout_s=connect_s, create=True)
     folder = local_path(url)
     if folder is not None:
         return partial(_write, folder)
