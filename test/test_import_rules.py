@@ -11,9 +11,11 @@ LAYERS = {
     'settings': set(),
     'stores': set(),
     'health': set(),
+    'files': set(),
+    'framing': set(),
     'core': {'settings'},
-    'wire': {'core'},
-    'bridge': {'settings', 'stores', 'health'},
+    'wire': {'core', 'framing'},
+    'bridge': {'settings', 'stores', 'health', 'files', 'framing'},
     'detect': {'core'},
     'fleet': {'core', 'wire', 'stores'},
     'feed': {'core'},
@@ -48,7 +50,7 @@ LAYERS = {
         *('bag_command', 'diff_command', 'merge_command', 'reference_command'),
     },
     'ros': {
-        *('stores', 'memory', 'profiler_config'),
+        *('stores', 'memory', 'files', 'profiler_config'),
         *('settings', 'health', 'core', 'wire', 'bridge', 'feed', 'mappings', 'definitions'),
     },
 }

@@ -8,6 +8,8 @@ from datetime import datetime, timezone
 
 import zstandard
 
+from profiler_node.framing import delimited
+
 _UNSAFE = re.compile(r'[^A-Za-z0-9_-]')
 _LONGEST_NAME = 48
 
@@ -24,17 +26,7 @@ def decompress(frame: bytes) -> bytes:
 
 def pack(payloads: Sequence[bytes]) -> bytes:
     """Return a zstd frame, with checksum, of payloads, each after its length as a varint."""
-    body = b''.join(part for payload in payloads for part in (_varint(len(payload)), payload))
-    return compress(body)
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+    return compress(delimited(payloads))
 
 
 def identity_digest(*identity: object) -> bytes:

@@ -6,7 +6,6 @@ again after a crash writes the same object. Near its cap the spool loses resolut
 data: neighbouring windows become longer ones. It never opens a payload.
 """
 
-import fcntl
 import sqlite3
 import threading
 import time
@@ -30,6 +29,7 @@ from profiler_node.bridge.errors import SpoolError
 from profiler_node.bridge.outgoing import Batch
 from profiler_node.bridge.room import Merge, Room
 from profiler_node.bridge.tables import DROPPED, count_dropped, insert
+from profiler_node.files import lock
 
 _Result = TypeVar('_Result')
 
@@ -245,13 +245,10 @@ class Spool:
 
 def locked(path: Path) -> IO[str]:
     """Return the lock of the spool at path, held until it is closed. Raises OSError."""
-    lock = path.with_name(f'{path.name}.lock').open('w', encoding='ascii')
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise OSError(f'another process has this spool: {error.strerror}') from error
-    return lock
+    owner = lock(path.with_name(f'{path.name}.lock'))
+    if owner is None:
+        raise OSError('another process has this spool')
+    return owner
 
 
 def _transaction(

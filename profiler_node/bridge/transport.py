@@ -8,7 +8,6 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from obstore.store import HTTPStore
 
 from profiler_node.bridge.errors import ConfigurationError, RefusedError, TransportError
 from profiler_node.bridge.failures import code_of, failure, status_of
+from profiler_node.files import replace_file, sync
 from profiler_node.stores import local_path, open_store, plain, shown
 
 Send = Callable[[str, bytes], None]
@@ -25,6 +25,7 @@ Send = Callable[[str, bytes], None]
 
 _MOST_PATIENCE = 32
 _CONNECTING = 0.8  # of the time for an object, so that it is known that nothing was sent
+_PART = '#1'  # such a name is not listed by stores
 _NOTHING = -1
 _NOT_TO_BE_READ = {401, 403, 405, 501}  # by us, who need no more than the right to write
 
@@ -139,32 +140,10 @@ def _write(root: Path, key: str, body: bytes) -> None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(root))
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_bytes() != body:
-            _replace(path, body)
+            replace_file(path, body, _PART)
         for item in (path, *path.parents):
-            _sync(item)
+            sync(item)
             if item == root:
                 return
     except OSError as error:
         raise failure(str(path), error) from error
-
-
-def _replace(path: Path, body: bytes) -> None:
-    part = path.with_name(f'{path.name}#1')  # such a name is not listed by stores
-    try:
-        with part.open('wb') as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

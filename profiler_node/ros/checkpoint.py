@@ -17,7 +17,7 @@ from typing import IO
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from profiler_node.core.profile import Profile
-from profiler_node.ros.state import lock, replace_file, sync_folder
+from profiler_node.files import lock, replace_file, sync
 from profiler_node.wire.checkpoint import (
     Checkpoint,
     StreamState,
@@ -56,6 +56,7 @@ class _Write(threading.Thread):
         data = pack_checkpoint(self._checkpoint)
         try:
             replace_file(self._path, data)
+            sync(self._path.parent)
             self.error = ''
         except OSError as error:
             self.error = str(error)
@@ -232,6 +233,6 @@ class Checkpoints:
         if arrived and self._write is None:
             try:
                 self._path.unlink(missing_ok=True)
-                sync_folder(self._path.parent)
+                sync(self._path.parent)
             except OSError as error:
                 self._fail(str(error))

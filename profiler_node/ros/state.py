@@ -3,7 +3,6 @@
 import fcntl
 import os
 from pathlib import Path
-from typing import IO
 
 EPOCHS_PER_RUN = 2**16
 
@@ -38,44 +37,3 @@ def first_epoch(folder: Path) -> int:
         file.flush()
         os.fsync(file.fileno())
     return runs * EPOCHS_PER_RUN % 2**32  # the wire has 32 bits for it
-
-
-def lock(path: Path) -> IO[str] | None:
-    """Return the file at path, locked until it is closed or the process has gone.
-
-    None where another process has locked it. Raises OSError.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open('a', encoding='ascii')
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        if isinstance(error, BlockingIOError):
-            return None
-        raise
-    return file
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Have data in the file at path: all of it, durably, or on OSError what was there before."""
-    new = path.with_name(f'{path.name}.new')
-    try:
-        with new.open('wb') as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError:
-        new.unlink(missing_ok=True)  # on a full disk it would be in the way
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make durable which files are in folder. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,7 +9,7 @@ and a version reads its own alone: another one's is as good as none.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import zstandard
 
 from profiler_node.core.profile import Profile
 from profiler_node.core.snapshot import Snapshot
+from profiler_node.framing import delimited
 from profiler_node.wire.codec import WireError, decode, encode
 from profiler_node.wire.objects import unpack
 
@@ -51,7 +52,7 @@ def pack_checkpoint(checkpoint: Checkpoint) -> bytes:
     """Return the file of a checkpoint."""
     payloads = [encode(profile) for state in checkpoint.streams for profile in state.snapshot.open]
     header = json.dumps([_header(state) for state in checkpoint.streams]).encode('ascii')
-    body = b''.join(_delimited([header, *payloads, *checkpoint.recent]))
+    body = delimited([header, *payloads, *checkpoint.recent])
     frame = zstandard.ZstdCompressor(level=_LEVEL).compress(body)
     return _preamble(frame) + frame
 
@@ -92,18 +93,3 @@ def _state(fields: dict[str, Any], payloads: Iterator[bytes]) -> StreamState:
     times = {name: fields[name] for name in _TIMES}
     snapshot = Snapshot(**times, open=profiles)
     return StreamState(fields['name'], fields['digest'], fields['heard_ns'], snapshot)
-
-
-def _delimited(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield each part after its length as a varint."""
-    for part in parts:
-        yield _varint(len(part))
-        yield part
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*encoded, value])
