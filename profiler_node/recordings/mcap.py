@@ -10,18 +10,18 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from profiler_node.recordings.compression import CompressionError, beginning, decompressed
+from profiler_node.recordings.compression import beginning, decompressed
 from profiler_node.recordings.message import (
     Filter,
     Language,
     Message,
     Messages,
     Note,
-    RecordingError,
     Span,
     Topic,
     full_type,
 )
+from profiler_node.recordings.records import DAMAGE, DamageError, RecordFile
 
 MAGIC = b'\x89MCAP0\r\n'
 _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 2, 3, 4, 5, 6, 15
@@ -35,7 +35,6 @@ _TIMES = struct.Struct('<QQ')
 _FOOTER_BODY = struct.Struct('<QQI')  # where the index begins, and its parts; checksum
 _FOOTER_BYTES = _RECORD.size + _FOOTER_BODY.size + len(MAGIC)
 
-_BUFFER_BYTES = 2**16
 _CHUNK_START = re.compile(rb'\x06.{5}\0{3}.{28}(?:\x04\0{3}zstd|\x03\0{3}lz4|\0{4}).{8}', re.DOTALL)
 _SEARCH_BYTES, _OVERLAP_BYTES = 2**20, 64
 
@@ -47,67 +46,38 @@ _LANGUAGES: dict[str, Language] = {
 }
 
 
-class _DamageError(Exception):
-    """Bytes that are not what they should be."""
-
-
-_DAMAGE = (_DamageError, CompressionError, struct.error, UnicodeDecodeError)
-
-
-class McapFile:
+class McapFile(RecordFile):
     """One MCAP file. note: is told what is damaged. Raises RecordingError and OSError."""
 
+    magic = MAGIC
+    kind = 'MCAP file'
+
     def __init__(self, path: Path, note: Note) -> None:
-        self._file = path.open('rb', buffering=_BUFFER_BYTES)
-        self._size = path.stat().st_size
-        self._note = note
+        super().__init__(path, note)
         self._schemas: dict[int, tuple[str, str, str]] = {}
-        self._channels: dict[int, Topic] = {}
-        self._indexed = self._complete = False
-        self._filter = Filter(None, Span())
-        if self._file.read(len(MAGIC)) != MAGIC:
-            self._file.close()
-            raise RecordingError(f'{path} is no MCAP file')
-        with suppress(*_DAMAGE):
+        self._complete = False
+        with suppress(*DAMAGE):
             self._indexed = self._read_index()
             self._complete = True
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    @property
-    def progress(self) -> float:
-        """The share of the file that has been read."""
-        return self._file.tell() / self._size
-
-    def topics(self) -> list[Topic]:
-        """Return the topics: by the index or, without one, by reading all of the file."""
-        if not self._indexed:
-            note, self._note = self._note, lambda _: None  # it is said with the messages
-            for _ in self.messages(set(), Span()):
-                pass
-            self._note = note
-        return list(dict.fromkeys(self._channels.values()))
 
     def _read_index(self) -> bool:
         """Read the schemas and channels that are repeated at the end; whether there are any."""
         self._file.seek(max(0, self._size - _FOOTER_BYTES))
         footer = self._file.read()
         if len(footer) < _FOOTER_BYTES or not footer.endswith(MAGIC):
-            raise _DamageError('the end is missing')
+            raise DamageError('the end is missing')
         start, _, checksum = _FOOTER_BODY.unpack_from(footer, _RECORD.size)
         if not start:
             return False  # it was written without one
         if start >= self._size:
-            raise _DamageError('the index is elsewhere')
+            raise DamageError('the index is elsewhere')
         self._file.seek(start)
         index = self._file.read()[: -len(MAGIC) - 4]  # all that the checksum is of
         if checksum and zlib.crc32(index) != checksum:
-            raise _DamageError('the index is damaged')
+            raise DamageError('the index is damaged')
         for _ in self._messages_in(memoryview(index)[: -_FOOTER_BYTES + len(MAGIC) + 4]):
             pass
-        return bool(self._channels)
+        return bool(self._known)
 
     def messages(self, wanted: Collection[str] | None, span: Span) -> Messages:
         """Yield the messages on the wanted topics, None for all, as they are in the file."""
@@ -181,22 +151,14 @@ class McapFile:
         what = f'the chunk at byte {place} is damaged'
         try:
             data = _content(body, whole=whole)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             self._note(f'{what}: {error}')
             return
         yield from self._noting(what if whole else '', data)
 
-    def _noting(self, what: str, data: memoryview) -> Messages:
-        """Yield the messages in data up to where it is damaged; what: to be said then."""
-        try:
-            yield from self._messages_in(data)
-        except _DAMAGE as error:
-            if what:
-                self._note(f'{what}: {error}')
-
     def _messages_in(self, data: memoryview) -> Messages:
         """Yield the messages of the records in data, and learn what channels there are."""
-        wanted, known = self._filter, self._channels
+        wanted, known = self._filter, self._known
         start_ns, end_ns = wanted.span
         end, size = 0, len(data)
         while end < size:
@@ -204,7 +166,7 @@ class McapFile:
             begin = end + _RECORD.size
             end = begin + length
             if end > size:
-                raise _DamageError(f'a record ends {end - size} bytes behind it')
+                raise DamageError(f'a record ends {end - size} bytes behind it')
             if opcode == _MESSAGE:
                 channel, _, log_ns, _ = _MESSAGE_HEAD.unpack_from(data, begin)
                 topic = known.get(channel)
@@ -229,7 +191,7 @@ class McapFile:
         name, place = _text(body, 2 * _NUMBER.size)
         message_type, encoding, text = self._schemas.get(schema, ('', '', ''))
         language = _LANGUAGES.get(encoding, '')
-        self._channels[number] = Topic(
+        self._known[number] = Topic(
             name=name,
             message_type=full_type(message_type),
             encoding=_text(body, place)[0],
@@ -243,7 +205,7 @@ def _text(body: memoryview, place: int) -> tuple[str, int]:
     (length,) = _LENGTH.unpack_from(body, place)
     end = place + _LENGTH.size + length
     if end > len(body):
-        raise _DamageError('a text is longer than its record')
+        raise DamageError('a text is longer than its record')
     return bytes(body[place + _LENGTH.size : end]).decode(), end
 
 
@@ -256,5 +218,5 @@ def _content(body: memoryview, *, whole: bool) -> memoryview:
         return beginning(packed, compression)
     data = decompressed(packed, compression, size)
     if checksum and zlib.crc32(data) != checksum:
-        raise _DamageError('its checksum is wrong')
+        raise DamageError('its checksum is wrong')
     return data

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from profiler_node.recordings.compression import CompressionError, beginning, decompressed
+from profiler_node.recordings.compression import beginning, decompressed
 from profiler_node.recordings.message import (
     Filter,
     Message,
@@ -21,13 +21,13 @@ from profiler_node.recordings.message import (
     Topic,
     full_type,
 )
+from profiler_node.recordings.records import DAMAGE, DamageError, RecordFile
 
 MAGIC = b'#ROSBAG V2.0\n'
 _MESSAGE, _CHUNK, _CONNECTION = 2, 5, 7
 _OPCODES = range(2, 8)
 
 _LENGTH, _TIME, _PLACE = struct.Struct('<I'), struct.Struct('<II'), struct.Struct('<Q')
-_BUFFER_BYTES = 2**16
 _LONGEST_HEAD = 2**20
 _CHUNK_START = re.compile(  # its fields are in any order
     rb'[\x28\x29]\0{3}(?:\x04\0{3}op=\x05|[\x0f\x10]\0{3}compression=(?:none|bz2|lz4)|'
@@ -40,47 +40,22 @@ _NS_PER_S = 1_000_000_000
 Head = dict[bytes, bytes]
 
 
-class _DamageError(Exception):
-    """Bytes that are not what they should be."""
+_DAMAGE = (*DAMAGE, LookupError)
 
 
-_DAMAGE = (_DamageError, CompressionError, struct.error, UnicodeDecodeError, LookupError)
-
-
-class Rosbag1File:
+class Rosbag1File(RecordFile):
     """One ROS 1 bag. note: is told what is damaged. Raises RecordingError and OSError."""
 
+    magic = MAGIC
+    kind = 'ROS 1 bag of format 2.0'
+    damage = _DAMAGE
+
     def __init__(self, path: Path, note: Note) -> None:
-        self._file = path.open('rb', buffering=_BUFFER_BYTES)
-        self._size = path.stat().st_size
-        self._note = note
-        self._connections: dict[bytes, Topic] = {}
-        self._filter = Filter(None, Span())
+        super().__init__(path, note)
         self._index = 0  # where it begins
-        magic = self._file.read(len(MAGIC))
-        if magic != MAGIC:
-            self._file.close()
-            raise RecordingError(f'{path} is no ROS 1 bag of format 2.0')
         with suppress(*_DAMAGE):
             self._index = self._read_index()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    @property
-    def progress(self) -> float:
-        """The share of the file that has been read."""
-        return self._file.tell() / self._size
-
-    def topics(self) -> list[Topic]:
-        """Return the topics: by the index or, without one, by reading all of the file."""
-        if not self._index:
-            note, self._note = self._note, lambda _: None  # it is said with the messages
-            for _ in self.messages(set(), Span()):
-                pass
-            self._note = note
-        return list(dict.fromkeys(self._connections.values()))
+        self._indexed = self._index > 0
 
     def _read_index(self) -> int:
         """Read the connections that are repeated at the end; return where that is."""
@@ -89,7 +64,7 @@ class Rosbag1File:
             raise RecordingError('the bag is encrypted')
         (start,) = _PLACE.unpack(head[b'index_pos'])
         if not len(MAGIC) < start < self._size:
-            raise _DamageError('there is no index')
+            raise DamageError('there is no index')
         self._file.seek(start)
         for _ in self._messages_in(memoryview(self._file.read())):
             pass
@@ -148,10 +123,10 @@ class Rosbag1File:
         head = _fields(self._read_sized())
         (length,) = _LENGTH.unpack(self._file.read(_LENGTH.size))
         if len(head[b'op']) != 1 or head[b'op'][0] not in _OPCODES:
-            raise _DamageError('no record')
+            raise DamageError('no record')
         start = self._file.tell()
         if start + length > self._size and self._next_chunk(place + 1):
-            raise _DamageError('a length is wrong')
+            raise DamageError('a length is wrong')
         return head, start, length
 
     def _next_chunk(self, position: int) -> int:
@@ -179,17 +154,9 @@ class Rosbag1File:
             return
         yield from self._noting(what if whole else '', data)
 
-    def _noting(self, what: str, data: memoryview) -> Messages:
-        """Yield the messages in data up to where it is damaged; what: to be said then."""
-        try:
-            yield from self._messages_in(data)
-        except _DAMAGE as error:
-            if what:
-                self._note(f'{what}: {error}')
-
     def _messages_in(self, data: memoryview) -> Messages:
         """Yield the messages of the records in data, and learn what connections there are."""
-        wanted, known = self._filter, self._connections
+        wanted, known = self._filter, self._known
         start_ns, end_ns = wanted.span
         end, size = 0, len(data)
         while end < size:
@@ -200,7 +167,7 @@ class Rosbag1File:
             begin += _LENGTH.size
             end = begin + length
             if end > size:
-                raise _DamageError(f'a record ends {end - size} bytes behind it')
+                raise DamageError(f'a record ends {end - size} bytes behind it')
             opcode = head[b'op'][0]
             if opcode == _MESSAGE:
                 seconds, nanoseconds = _TIME.unpack(head[b'time'])
@@ -245,6 +212,6 @@ def _fields(data: bytes | memoryview) -> Head:
         end = begin + length
         name, equals, value = data[begin:end].partition(b'=')
         if not equals or end > len(data):
-            raise _DamageError('the head of a record is damaged')
+            raise DamageError('the head of a record is damaged')
         head[name] = value
     return head
